@@ -1,0 +1,110 @@
+"""The reads: connections, connection, instances, outcome. URLs are masked unless the whole record is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.context import Context
+from runtime.errors import GarbageRecordError, NotFoundError
+from runtime.models.connection import Status, WebSocketConnection
+from runtime.models.constants import DaprConstants, instance_key
+from runtime.models.instance import Instance, InstanceList
+from runtime.models.wire import WireModel, format_time
+from runtime.records import decode
+from runtime.urls import mask_url
+
+
+class ConnectionsQuery(WireModel):
+    """Filters; all that are given must hold. `full`: whole URLs and options, for an export."""
+
+    tag: dict[str, str] | None = None
+    status: Status | None = None
+    owner: str | None = None
+    full: bool = False
+
+
+class ConnectionQuery(WireModel):
+    """One connection."""
+
+    id: str
+
+
+class InstancesQuery(WireModel):
+    """All hosts."""
+
+
+class OutcomeQuery(WireModel):
+    """How a command ended."""
+
+    command_id: str
+    id: str
+
+
+async def read_connections(query: ConnectionsQuery, context: Context) -> list[dict[str, Any]]:
+    """Every connection that fits, by id."""
+    views = []
+    async for id_, record in context.records.get_many(sorted(await context.records.ids())):
+        if isinstance(record, GarbageRecordError):
+            views.append({"id": id_, "status": None, "lastError": str(record)})
+        elif record is not None and not record.is_removed and _fits(record, query):
+            views.append(_view(record, context, full=query.full))
+    return views
+
+
+async def read_connection(query: ConnectionQuery, context: Context) -> dict[str, Any]:
+    """One connection with its options and last outcomes."""
+    record = await context.records.get(query.id)
+    if record is None or record.is_removed:
+        raise NotFoundError(f"no connection '{query.id}' is known")
+    outcomes = [outcome.to_wire() for outcome in record.outcomes.values()]
+    return _view(record, context) | {"options": record.options.to_wire(), "outcomes": outcomes}
+
+
+async def read_instances(query: InstancesQuery, context: Context) -> list[dict[str, Any]]:
+    """Every host that has written a lease."""
+    store = context.records.store
+    stored = await store.get(DaprConstants.INSTANCES_KEY)
+    ids = decode(InstanceList, DaprConstants.INSTANCES_KEY, stored.value).ids if stored else ()
+    found = await store.get_many([instance_key(id_) for id_ in ids])
+    return [decode(Instance, key, item.value).to_wire() for key, item in found.items()]
+
+
+async def read_outcome(query: OutcomeQuery, context: Context) -> dict[str, Any]:
+    """The end of a command, as far as the record or the outbox still remembers it."""
+    outbox = await context.records.outbox(query.id)
+    record = await context.records.get(query.id)
+    outcome = outbox.outcomes.get(query.command_id) or (record.outcomes.get(query.command_id) if record else None)
+    if outcome is None:
+        waiting = "it waits to be sent" if outbox.find(query.command_id) else "it is not known here"
+        raise NotFoundError(f"no outcome of command '{query.command_id}': {waiting}")
+    return outcome.to_wire()
+
+
+def _fits(record: WebSocketConnection, query: ConnectionsQuery) -> bool:
+    return (
+        (query.status is None or record.status is query.status)
+        and (query.owner is None or record.instance_id == query.owner)
+        and all(record.tags.get(key) == value for key, value in (query.tag or {}).items())
+    )
+
+
+def _view(record: WebSocketConnection, context: Context, *, full: bool = False) -> dict[str, Any]:
+    last = context.last_frame_at(record.id)
+    view: dict[str, Any] = {
+        "id": record.id,
+        "url": record.url if full else mask_url(record.url),
+        "status": record.status.label,
+        "topic": record.topic,
+        "autoReconnect": record.auto_reconnect,
+        "tags": record.tags,
+        "instanceId": record.instance_id,
+        "epoch": record.epoch,
+        "generation": record.generation,
+        "endedGeneration": record.ended_generation,
+        "desired": record.desired,
+        "lastError": record.last_error,
+        "createdAt": format_time(record.created_at),
+        "updatedAt": format_time(record.updated_at) if record.updated_at else None,
+        "lastFrameAt": format_time(last) if last else None,
+    }
+    return view | {"options": record.options.to_wire()} if full else view

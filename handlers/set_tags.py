@@ -1,0 +1,22 @@
+"""setTags: replace the tags."""
+
+from __future__ import annotations
+
+from handlers.unknown import unknown
+from runtime.context import Context
+from runtime.judging import Applied, Order, Rejected
+from runtime.models.commands import SetTags
+from runtime.models.connection import Aspect, WebSocketConnection
+from runtime.models.outcome import Outcome
+
+
+async def set_tags(command: SetTags, order: Order, context: Context) -> Outcome:
+    """Write the tags."""
+    return await context.apply(order, Aspect.TAGS, lambda record: decide(record, command, order))
+
+
+def decide(record: WebSocketConnection | None, command: SetTags, order: Order) -> Applied | Rejected:
+    """The record with these tags."""
+    if record is None or record.is_removed:
+        return unknown(order)
+    return Applied(record.changed(tags=command.tags), f"{len(command.tags)} tags set")

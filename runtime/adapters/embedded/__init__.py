@@ -1,0 +1,1 @@
+"""The embedded profile: everything that a sidecar would give, in one process."""

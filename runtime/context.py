@@ -1,0 +1,41 @@
+"""What handlers are given: the records, the nudges and the order of the command at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from runtime.judging import Decide, Judge, Order
+from runtime.models.connection import Aspect, WebSocketConnection
+from runtime.models.outcome import Outcome
+from runtime.ports import Clock, Limits, Names, Nudges, Sweeper
+from runtime.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The ports that handlers see."""
+
+    records: Records
+    nudges: Nudges
+    clock: Clock
+    names: Names
+    limits: Limits
+    sweeper: Sweeper | None = None
+    last_frame_at: Callable[[str], datetime | None] = lambda _id: None
+
+    async def apply(self, order: Order, aspect: Aspect | None, decide: Decide) -> Outcome:
+        """Apply a command to its record and nudge whoever must act on it."""
+        judge = Judge(order, aspect, decide)
+        record = await self.records.update(order.connection_id, judge)
+        assert judge.outcome is not None
+        if record is not None:
+            await self.nudge_owner(record)
+        return judge.outcome
+
+    async def nudge_owner(self, record: WebSocketConnection) -> None:
+        """Hint the owner, or all hosts where there is none."""
+        owner = record.instance_id
+        topic = self.names.owner_topic(owner) if owner else self.names.host_topic
+        await self.nudges.nudge(topic, record.id)

@@ -1,0 +1,184 @@
+"""The only place that turns what a handler returns or raises into an answer, a retry or a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import orjson
+
+from runtime.context import Context
+from runtime.errors import FieldProblem, InvalidInputError, NotFoundError
+from runtime.judging import Order, place_in_time
+from runtime.models.commands import BaseCommand
+from runtime.models.events import DEAD_LETTER, Event, outcome_event
+from runtime.models.outcome import Outcome, OutcomeStatus, outcome_of
+from runtime.models.wire import UtcTime, WireModel, format_time
+
+MAX_COMMAND_BYTES = 4 * 1024 * 1024
+MAX_UNWRAPPING = 3
+
+
+class CommandRoute(Protocol):
+    """One line of ROUTES."""
+
+    @property
+    def model(self) -> type[BaseCommand]:
+        """What the JSON is read as."""
+
+    @property
+    def handle(self) -> Callable[[Any, Order, Context], Awaitable[Outcome]]:
+        """Who gets it."""
+
+
+class QueryRoute(Protocol):
+    """One read."""
+
+    @property
+    def model(self) -> type[WireModel]:
+        """What the JSON is read as."""
+
+    @property
+    def handle(self) -> Callable[[Any, Context], Awaitable[Any]]:
+        """Who gets it."""
+
+
+class CloudEventAttributes(WireModel):
+    """What is used of an incoming CloudEvent."""
+
+    id: str | None = None
+    source: str | None = None
+    time: UtcTime | None = None
+
+
+NO_ATTRIBUTES = CloudEventAttributes()
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Reads commands and queries, calls their handlers, announces outcomes."""
+
+    routes: Mapping[str, CommandRoute]
+    queries: Mapping[str, QueryRoute]
+    context: Context
+    announce: Callable[[Event], Awaitable[None]]
+
+    async def invoke(self, method: str, body: bytes) -> bytes:
+        """A method of service invocation: the outcome of a command or the answer of a read, as JSON.
+
+        Raises NotFoundError for an unknown method, InvalidInputError for a bad query, TransientError.
+        """
+        if method in self.routes:
+            return (await self._invoke_command(method, body)).to_json()
+        query = self.queries.get(method)
+        if query is None:
+            known = ", ".join([*self.routes, *self.queries])
+            raise NotFoundError(f"no method '{method[:64]}'; there are {known}")
+        return orjson.dumps(await query.handle(query.model.read(_parse(body or b"{}")), self.context))
+
+    async def deliver(self, body: bytes, attributes: CloudEventAttributes = NO_ATTRIBUTES) -> Outcome:
+        """A command from a topic or binding: raw, CloudEvent-wrapped, or a string of JSON.
+
+        What can never work ends as `rejected` and as a dead letter. Raises TransientError for what may work later.
+        """
+        try:
+            data, attributes = _unwrap(_parse(body), attributes)
+            outcome = await self._run(data, attributes)
+        except InvalidInputError as error:
+            outcome = self._rejection(error, attributes)
+        await self._publish(outcome)
+        if outcome.status is OutcomeStatus.REJECTED:
+            await self._bury(body, outcome)
+        return outcome
+
+    async def _invoke_command(self, method: str, body: bytes) -> Outcome:
+        try:
+            data = _parse(body)
+            if not isinstance(data, dict):
+                raise InvalidInputError(method, [FieldProblem("", "must be a JSON object")])
+            outcome = await self._run({**data, "command": method}, NO_ATTRIBUTES)
+        except InvalidInputError as error:
+            outcome = self._rejection(error, NO_ATTRIBUTES, method)
+        await self._publish(outcome)
+        return outcome
+
+    async def _run(self, data: object, attributes: CloudEventAttributes) -> Outcome:
+        name = _command_name(data)
+        route = self.routes.get(name)
+        if route is None:
+            problem = FieldProblem("command", f"must be one of {', '.join(self.routes)}")
+            raise InvalidInputError("command", [problem])
+        try:
+            command: BaseCommand = route.model.read(data)
+        except InvalidInputError as error:
+            outcome = self._rejection(error, attributes, name)
+            return outcome.model_copy(update=_identity(data))
+        return await route.handle(command, self._order(name, command, attributes), self.context)
+
+    def _order(self, name: str, command: BaseCommand, attributes: CloudEventAttributes) -> Order:
+        now = self.context.clock.now()
+        identity = command.command_id or attributes.id
+        connection_id = getattr(command, "id", None)
+        if connection_id is None:
+            seed = command.command_id or (f"{attributes.source}/{attributes.id}" if attributes.id else str(uuid4()))
+            connection_id = str(uuid5(NAMESPACE_URL, f"websocket-manager:{seed}"))
+        return Order(
+            command_id=identity or str(uuid4()),
+            command=name,
+            connection_id=connection_id,
+            issued_at=place_in_time(command.issued_at or attributes.time, now, self.context.limits.max_skew_s),
+            now=now,
+            warnings=tuple(command.warnings),
+        )
+
+    def _rejection(self, error: InvalidInputError, attributes: CloudEventAttributes, name: str = "unknown") -> Outcome:
+        command_id = attributes.id or str(uuid4())
+        return outcome_of(command_id, name, None, OutcomeStatus.REJECTED, str(error), self.context.clock.now())
+
+    async def _publish(self, outcome: Outcome) -> None:
+        await self.announce(outcome_event(self.context.names.events_topic, outcome))
+
+    async def _bury(self, body: bytes, outcome: Outcome) -> None:
+        topic, time = self.context.names.dead_letters_topic, format_time(self.context.clock.now())
+        event = Event(f"dead.{outcome.command_id}", topic, DEAD_LETTER, outcome.command, time, body, "text/plain")
+        await self.announce(event)
+
+
+def _parse(body: bytes) -> object:
+    if len(body) > MAX_COMMAND_BYTES:
+        raise InvalidInputError("command", [FieldProblem("", f"is longer than {MAX_COMMAND_BYTES} bytes")])
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInputError("command", [FieldProblem("", f"is not JSON: {error}")]) from None
+
+
+def _unwrap(data: object, attributes: CloudEventAttributes) -> tuple[object, CloudEventAttributes]:
+    """Take a command out of a CloudEvent and out of a string of JSON."""
+    for _ in range(MAX_UNWRAPPING):
+        if isinstance(data, str):
+            data = _parse(data.encode())
+        elif isinstance(data, dict) and "specversion" in data and "data" in data:
+            attributes = CloudEventAttributes.read({k: data[k] for k in ("id", "source", "time") if k in data})
+            data = data["data"]
+        else:
+            break
+    return data, attributes
+
+
+def _command_name(data: object) -> str:
+    if not isinstance(data, dict):
+        raise InvalidInputError("command", [FieldProblem("", 'must be a JSON object with a "command"')])
+    name = next((value for key, value in data.items() if key.lower() == "command"), None)
+    return name if isinstance(name, str) else ""
+
+
+def _identity(data: object) -> dict[str, str]:
+    """What can be told of a command that breaks its model, so that its sender finds the rejection."""
+    if not isinstance(data, dict):
+        return {}
+    lower = {key.lower(): value for key, value in data.items()}
+    found = {"command_id": lower.get("commandid"), "connection_id": lower.get("id")}
+    return {key: value[:256] for key, value in found.items() if isinstance(value, str) and value}

@@ -1,0 +1,1 @@
+"""The socket host: makes the world agree with the records."""

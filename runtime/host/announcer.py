@@ -1,0 +1,135 @@
+"""Events about connections: status, gaps, outcomes, notices; queued in memory, published by a lane of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runtime.host.publisher import Lane
+from runtime.host.queue import Dropped, Entry, FrameQueue
+from runtime.models.connection import WebSocketConnection
+from runtime.models.events import (
+    DEAD_LETTER,
+    GAP,
+    NOTICE,
+    STATUS,
+    Event,
+    GapAnnounced,
+    GapKind,
+    Notice,
+    StatusChanged,
+    event_of,
+    outcome_event,
+)
+from runtime.models.options import MIB, Overflow
+from runtime.models.outcome import Outcome
+from runtime.models.status import ConnectionStatus
+from runtime.ports import Clock, Limits, Names, Observer
+
+EVENTS_MAX_BYTES = 16 * MIB
+
+
+@dataclass(slots=True)
+class Announcer:
+    """Queues events for `websocket-events`. Bounded: when the broker is away for long, the oldest go, with a notice."""
+
+    lane: Lane
+    clock: Clock
+    names: Names
+    limits: Limits
+    observer: Observer
+    queue: FrameQueue = field(init=False)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self.queue = FrameQueue(
+            "", self.limits.events_max, EVENTS_MAX_BYTES, Overflow.DROP_OLDEST, self.lane.on_ready, self._lost
+        )
+
+    async def announce(self, event: Event) -> None:
+        """Queue an event for its topic."""
+        self.put(event)
+
+    def put(self, event: Event) -> None:
+        """Queue an event for its topic."""
+        self._count += 1
+        self.queue.offer(event, 0, self._count, self.clock.now().timestamp())
+
+    def status(
+        self,
+        record: WebSocketConnection,
+        status: ConnectionStatus,
+        *,
+        reason: str | None = None,
+        attempt: int | None = None,
+        retry_in_s: float | None = None,
+    ) -> None:
+        """A connection is now in this status."""
+        now = self.clock.now()
+        self._count += 1
+        changed = StatusChanged(
+            connection_id=record.id,
+            status=status.label,
+            generation=record.generation,
+            epoch=record.epoch,
+            instance_id=record.instance_id,
+            reason=reason,
+            attempt=attempt,
+            retry_in_s=None if retry_in_s is None else round(retry_in_s, 3),
+            at=now,
+        )
+        event_id = f"{record.id}.{record.epoch}.status.{now.timestamp():.6f}.{self._count}"
+        self.put(event_of(self.names.events_topic, STATUS, event_id, record.id, now, changed))
+
+    def gap(self, gap: GapAnnounced) -> None:
+        """There is a hole."""
+        event = event_of(self.names.events_topic, GAP, gap.event_id, gap.connection_id, self.clock.now(), gap)
+        self.put(event)
+
+    def dropped(self, connection_id: str, dropped: Dropped, reason: str) -> None:
+        """Numbered frames were not published."""
+        self.gap(
+            GapAnnounced(
+                connection_id=connection_id,
+                epoch=dropped.epoch,
+                kind=GapKind.DROPPED,
+                reason=reason,
+                from_sequence=dropped.first,
+                to_sequence=dropped.last,
+            )
+        )
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A command has ended."""
+        self.put(outcome_event(self.names.events_topic, outcome))
+
+    def notice(self, reason: str, connection_id: str | None = None) -> None:
+        """An operator should know."""
+        now = self.clock.now()
+        self._count += 1
+        notice = Notice(connection_id=connection_id, reason=reason, at=now)
+        event_id = f"notice.{now.timestamp():.6f}.{self._count}"
+        self.put(event_of(self.names.events_topic, NOTICE, event_id, connection_id, now, notice))
+
+    def refused(self, queue: FrameQueue, entry: Entry, reason: str) -> None:
+        """An event was refused for itself: it becomes a dead letter, and a frame leaves a gap."""
+        self.observer.warn("event_refused", id=entry.event.id, topic=entry.event.topic, reason=reason)
+        if entry.event.topic == self.names.dead_letters_topic:
+            return
+        event = entry.event
+        self.put(
+            Event(
+                f"dead.{event.id}",
+                self.names.dead_letters_topic,
+                DEAD_LETTER,
+                event.subject,
+                event.time,
+                event.data,
+            )
+        )
+        if queue is not self.queue:
+            self.dropped(queue.connection_id, Dropped(entry.epoch, entry.sequence, entry.sequence), reason)
+
+    def _lost(self, dropped: Dropped, reason: str) -> None:
+        lost = dropped.last - dropped.first + 1
+        self.observer.warn("events_lost", count=lost, reason=reason)
+        self.notice(f"{lost} events were lost: {reason}")

@@ -1,0 +1,197 @@
+"""Sends what waits in the outbox of a connection, in order of append, and waits for the answers of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runtime import outboxes
+from runtime.correlation import Expectation, expect
+from runtime.errors import GarbageRecordError, StoreError
+from runtime.failure import SocketLost
+from runtime.host.announcer import Announcer
+from runtime.models.envelope import BINARY, TEXT
+from runtime.models.events import ANSWER, Event
+from runtime.models.outbox import Outbox, OutboxItem
+from runtime.models.outcome import Outcome, OutcomeStatus
+from runtime.models.wire import format_time
+from runtime.ports import Clock, Observer, Socket
+from runtime.records import Records
+
+RETRY_S = 1.0
+ANSWER_KEPT_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request on the wire, until its answer or its deadline (monotonic)."""
+
+    item: OutboxItem
+    expectation: Expectation
+    deadline: float
+
+
+@dataclass(slots=True)
+class Courier:
+    """Works as long as the connection has an owner: sends while there is a socket, expires in any case."""
+
+    connection_id: str
+    epoch: int
+    request_timeout_s: float
+    records: Records
+    announcer: Announcer
+    clock: Clock
+    observer: Observer
+    can_act: Callable[[], bool] = lambda: True
+    _socket: Socket | None = None
+    _waiting: dict[str, Waiting] = field(default_factory=dict)
+    _ended: list[Outcome] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connected(self, socket: Socket) -> None:
+        """There is a socket to send on."""
+        self._socket = socket
+        self._wake.set()
+
+    def disconnected(self) -> None:
+        """There is none. Requests without an answer will be sent again on the next one."""
+        self._socket = None
+        self._waiting.clear()
+
+    def wake(self) -> None:
+        """Something may have been appended."""
+        self._wake.set()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether any request waits for an answer."""
+        return bool(self._waiting)
+
+    def hear(self, payload: str | bytes) -> None:
+        """Look whether a message answers a request; each message answers at most one, the oldest that fits."""
+        for command_id, waiting in self._waiting.items():
+            if waiting.expectation.is_met_by(payload):
+                del self._waiting[command_id]
+                self._ended.append(self._answered(waiting.item, payload))
+                self._wake.set()
+                return
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                left = await self._round()
+            except (StoreError, GarbageRecordError) as error:
+                self.observer.warn("outbox_failed", id=self.connection_id, reason=str(error))
+                left = RETRY_S
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def fail_all(self, why: str) -> None:
+        """The connection has ended: nothing that waits will be sent. Raises StoreError, GarbageRecordError."""
+        self.disconnected()
+        now = self.clock.now()
+        outcomes: list[Outcome] = []
+
+        def decide(outbox: Outbox) -> Outbox | None:
+            outcomes[:] = [outboxes.failed(item, self.connection_id, why, now) for item in outbox.items]
+            return outbox.settle(outcomes) if outcomes else None
+
+        await self.records.update_outbox(self.connection_id, decide)
+        for outcome in outcomes:
+            self.announcer.outcome(outcome)
+
+    async def _round(self) -> float | None:
+        """One look at the outbox; returns how long nothing will be due, None for ever."""
+        outbox = await self.records.outbox(self.connection_id)
+        await self._settle(self._expire(outbox))
+        socket = self._socket
+        ready = [item for item in outbox.items if self._is_ready(item)]
+        if socket is not None and ready and self.can_act():
+            await self._send(socket, ready)
+            self._wake.set()
+        return self._next_due(outbox)
+
+    def _is_ready(self, item: OutboxItem) -> bool:
+        settled = any(outcome.command_id == item.command_id for outcome in self._ended)
+        return not settled and item.command_id not in self._waiting and not item.is_expired(self.clock.now())
+
+    def _expire(self, outbox: Outbox) -> list[Outcome]:
+        now, mono = self.clock.now(), self.clock.monotonic()
+        ended, self._ended = self._ended, []
+        for command_id, waiting in list(self._waiting.items()):
+            if mono >= waiting.deadline:
+                del self._waiting[command_id]
+                reason = "sent, but no answer came in time"
+                ended.append(outboxes.end_of(waiting.item, self.connection_id, OutcomeStatus.UNKNOWN, reason, now))
+        known = {outcome.command_id for outcome in ended} | self._waiting.keys()
+        for item in outbox.items:
+            if item.command_id not in known and item.is_expired(now):
+                why = "it expired before the connection could take it"
+                ended.append(outboxes.failed(item, self.connection_id, why, now))
+        return ended
+
+    async def _send(self, socket: Socket, items: list[OutboxItem]) -> None:
+        ids = {item.command_id for item in items}
+        marked = await self.records.update_outbox(
+            self.connection_id, lambda outbox: outboxes.mark(outbox, ids, self.epoch)
+        )
+        done: list[Outcome] = []
+        try:
+            for item in marked.items:
+                if item.command_id in ids:
+                    await self._send_item(socket, item, done)
+        except SocketLost:
+            self._socket = None  # the reader sees the same; what is marked is sent again on the next socket
+        await self._settle(done)
+
+    async def _send_item(self, socket: Socket, item: OutboxItem, done: list[Outcome]) -> None:
+        if item.match is not None:  # listen before the question is out: the answer may be quick
+            deadline = self.clock.monotonic() + (item.timeout_s or self.request_timeout_s)
+            expectation = expect(item.match, item.messages[0].content())
+            self._waiting[item.command_id] = Waiting(item, expectation, deadline)
+        for message in item.messages:
+            await socket.send(message.content())
+        if item.match is None:
+            now = self.clock.now()
+            done.append(outboxes.end_of(item, self.connection_id, OutcomeStatus.DONE, "sent", now))
+
+    async def _settle(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        try:
+            await self.records.update_outbox(self.connection_id, lambda outbox: outbox.settle(outcomes))
+        except (StoreError, GarbageRecordError):
+            self._ended.extend(outcomes)
+            raise
+        for outcome in outcomes:
+            self.announcer.outcome(outcome)
+
+    def _next_due(self, outbox: Outbox) -> float | None:
+        now, mono = self.clock.now(), self.clock.monotonic()
+        due = [(item.expires_at - now).total_seconds() for item in outbox.items]
+        due += [waiting.deadline - mono for waiting in self._waiting.values()]
+        return max(0.01, min(due)) if due else None
+
+    def _answered(self, item: OutboxItem, payload: str | bytes) -> Outcome:
+        now = self.clock.now()
+        text, kind = (payload, TEXT) if isinstance(payload, str) else (b64encode(payload).decode(), BINARY)
+        outcome = outboxes.end_of(item, self.connection_id, OutcomeStatus.DONE, "answered", now)
+        if len(text) <= ANSWER_KEPT_BYTES:
+            outcome = outcome.model_copy(update={"answer": text, "answer_content_type": kind})
+        else:
+            reason = f"answered; its {len(text)} characters are on the reply topic only"
+            outcome = outcome.model_copy(update={"reason": reason})
+        if item.reply_topic is not None:
+            full = outcome.model_copy(update={"answer": text, "answer_content_type": kind})
+            event_id = f"answer.{item.command_id}"
+            self.announcer.put(
+                Event(event_id, item.reply_topic, ANSWER, self.connection_id, format_time(now), full.to_json())
+            )
+        return outcome

@@ -1,0 +1,253 @@
+"""The socket host: makes the sockets of this process agree with the records."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from runtime import ownership
+from runtime.errors import GarbageRecordError, StoreError
+from runtime.host.courier import Courier
+from runtime.host.keeper import Keeper, Tools
+from runtime.host.publisher import Lanes
+from runtime.host.queue import FrameQueue
+from runtime.models.connection import WebSocketConnection
+from runtime.ownership import Step
+from runtime.ports import Limits
+
+WORKERS = 8
+
+
+@dataclass(slots=True)
+class Host:
+    """Owns connections. `is_claimable` tells whether a record's owner is nobody, dead, or this host before."""
+
+    instance_id: str
+    tools: Tools
+    lanes: Lanes
+    limits: Limits
+    is_claimable: Callable[[WebSocketConnection], bool]
+    predecessors_read_until: datetime | None = None
+    keepers: dict[str, Keeper] = field(default_factory=dict)
+    is_draining: bool = False
+    _queues: dict[str, FrameQueue] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _pending: dict[str, None] = field(default_factory=dict)
+    _active: set[str] = field(default_factory=set)
+    _signal: asyncio.Event = field(default_factory=asyncio.Event)
+    _orphans: dict[str, float] = field(default_factory=dict)
+    _quarantined: set[str] = field(default_factory=set)
+    _checked_outboxes: set[str] = field(default_factory=set)
+
+    def nudge(self, connection_id: str) -> None:
+        """Look at this record soon."""
+        self._pending[connection_id] = None
+        self._signal.set()
+
+    def on_lost(self, connection_id: str) -> None:
+        """A write showed that another owns this connection."""
+        keeper = self.keepers.get(connection_id)
+        if keeper is not None:
+            keeper.lose()
+
+    async def run(self) -> None:
+        """Follow nudges until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def sweep(self) -> Mapping[str, int]:
+        """Look at every record. Raises StoreError."""
+        counts: Counter[str] = Counter()
+        records = self.tools.records
+        async for connection_id, record in records.get_many(await records.ids()):
+            if isinstance(record, GarbageRecordError):
+                self._quarantine(connection_id, record)
+                counts["quarantined"] += 1
+            elif record is None:
+                counts["orphans"] += await self._drop_orphan(connection_id)
+            else:
+                self._orphans.pop(connection_id, None)
+                counts[await self._agree(connection_id, record, thorough=True)] += 1
+        for connection_id in list(self.keepers.keys() - self._pending.keys()):
+            if connection_id not in self._active:
+                self.keepers[connection_id].courier.wake()
+        return counts
+
+    async def drain(self) -> None:
+        """Close every socket with 1001, publish what was read, leave the records for the next owner."""
+        self.is_draining = True
+        for keeper in list(self.keepers.values()):
+            keeper.drain()
+        tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks)
+        for queue in list(self._queues.values()):
+            await queue.wait_until_empty()
+        await self.tools.announcer.queue.wait_until_empty()
+
+    def read_until(self) -> datetime:
+        """The time up to which everything that was received is published."""
+        oldest = [at for queue in self._queues.values() if (at := queue.oldest_received) is not None]
+        now = self.tools.clock.now()
+        return min(datetime.fromtimestamp(min(oldest), now.tzinfo), now) if oldest else now
+
+    def last_frame_at(self, connection_id: str) -> datetime | None:
+        """When the last frame of a connection of this host came."""
+        keeper = self.keepers.get(connection_id)
+        return keeper.session.last_frame_at if keeper is not None and keeper.session is not None else None
+
+    async def _work(self) -> None:
+        while True:
+            connection_id = next((id_ for id_ in self._pending if id_ not in self._active), None)
+            if connection_id is None:
+                self._signal.clear()
+                await self._signal.wait()
+                continue
+            del self._pending[connection_id]
+            self._active.add(connection_id)
+            try:
+                record = await self.tools.records.get(connection_id)
+                await self._agree(connection_id, record)
+            except GarbageRecordError as error:
+                self._quarantine(connection_id, error)
+            except StoreError as error:
+                self.tools.observer.warn("reconcile_failed", id=connection_id, reason=str(error))
+            finally:
+                self._active.discard(connection_id)
+                if self._pending:
+                    self._signal.set()
+
+    async def _agree(self, connection_id: str, record: WebSocketConnection | None, *, thorough: bool = False) -> str:
+        """Make the socket agree with a record; returns what was done."""
+        keeper = self.keepers.get(connection_id)
+        if keeper is not None:
+            keeper.update(record)
+            if not thorough:
+                keeper.hurry()
+            return "kept"
+        if record is None:
+            return "unknown"
+        step = ownership.next_step(
+            record,
+            claimable=self.is_claimable(record),
+            now=self.tools.clock.now(),
+            tombstone_ttl_s=self.limits.tombstone_ttl_s,
+        )
+        if step is Step.CLAIM:
+            return await self._claim(connection_id)
+        if step in {Step.END, Step.RELEASE}:
+            await self._settle(connection_id, step)
+        elif step is Step.PURGE:
+            await self._purge(connection_id)
+        if not record.is_wanted or step is Step.END:
+            await self._fail_outbox(record, thorough=thorough)
+        return str(step)
+
+    async def _claim(self, connection_id: str) -> str:
+        if self.is_draining or len(self.keepers) >= self.limits.max_connections:
+            return "full"
+        claimed: WebSocketConnection | None = None
+        clock = self.tools.clock
+
+        def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
+            nonlocal claimed
+            claimed = None
+            if record is None or self._step(record) is not Step.CLAIM:
+                return None
+            claimed = ownership.claim(record, self.instance_id, clock.now(), self.predecessors_read_until)
+            return claimed
+
+        stored = await self.tools.records.update(connection_id, decide)
+        if claimed is None or stored is None or connection_id in self.keepers:
+            return "lost"
+        self._start(stored)
+        return "claimed"
+
+    def _step(self, record: WebSocketConnection) -> Step:
+        return ownership.next_step(
+            record,
+            claimable=self.is_claimable(record),
+            now=self.tools.clock.now(),
+            tombstone_ttl_s=self.limits.tombstone_ttl_s,
+        )
+
+    def _start(self, record: WebSocketConnection) -> None:
+        queue = self._queues.get(record.id) or self._new_queue(record)
+        keeper = Keeper(self.tools, record, queue)
+        self.keepers[record.id] = keeper
+        self._checked_outboxes.discard(record.id)
+        task = asyncio.create_task(keeper.run(), name=f"keeper {record.id}")
+        self._tasks[record.id] = task
+        task.add_done_callback(lambda done: self._ended(record.id, done))
+
+    def _new_queue(self, record: WebSocketConnection) -> FrameQueue:
+        options = record.options
+        announcer = self.tools.announcer
+        queue = self._queues[record.id] = FrameQueue(
+            record.id,
+            options.queue_max_messages,
+            options.queue_max_bytes,
+            options.overflow,
+            self.lanes.lane_of(record.id).on_ready,
+            lambda dropped, reason: announcer.dropped(record.id, dropped, reason),
+        )
+        return queue
+
+    def _ended(self, connection_id: str, task: asyncio.Task[None]) -> None:
+        self.keepers.pop(connection_id, None)
+        self._tasks.pop(connection_id, None)
+        if not len(self._queues[connection_id]):
+            del self._queues[connection_id]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.tools.observer.warn("keeper_failed", id=connection_id, error=repr(error))
+        if not self.is_draining:
+            self.nudge(connection_id)  # a command may have come while the last write was on its way
+
+    async def _settle(self, connection_id: str, step: Step) -> None:
+        reason = "its host was lost (autoReconnect is off)" if step is Step.END else None
+        settled: WebSocketConnection | None = None
+
+        def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
+            nonlocal settled
+            settled = None
+            if record is None or self._step(record) is not step:
+                return None
+            settled = ownership.settle(record, self.tools.clock.now(), reason)
+            return settled
+
+        await self.tools.records.update(connection_id, decide)
+        if settled is not None:
+            self.tools.announcer.status(settled, settled.status, reason=reason or "by command")
+
+    async def _purge(self, connection_id: str) -> None:
+        if await self.tools.records.delete(connection_id, lambda record: self._step(record) is Step.PURGE):
+            self._queues.pop(connection_id, None)
+            await self.tools.records.remove_from_index(connection_id)
+
+    async def _fail_outbox(self, record: WebSocketConnection, *, thorough: bool) -> None:
+        if thorough and record.id in self._checked_outboxes:
+            return
+        tools = self.tools
+        courier = Courier(record.id, 0, 0, tools.records, tools.announcer, tools.clock, tools.observer)
+        await courier.fail_all(record.last_error or "the connection is disconnected")
+        self._checked_outboxes.add(record.id)
+
+    async def _drop_orphan(self, connection_id: str) -> int:
+        """Take an id without a record out of the index, after a grace period."""
+        now = self.tools.clock.monotonic()
+        if now - self._orphans.setdefault(connection_id, now) < self.limits.index_grace_s:
+            return 0
+        del self._orphans[connection_id]
+        await self.tools.records.remove_from_index(connection_id)
+        return 1
+
+    def _quarantine(self, connection_id: str, error: GarbageRecordError) -> None:
+        if connection_id not in self._quarantined:
+            self._quarantined.add(connection_id)
+            self.tools.observer.warn("record_quarantined", id=connection_id, reason=str(error))
+            self.tools.announcer.notice(f"record quarantined: {error}", connection_id)

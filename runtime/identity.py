@@ -1,0 +1,25 @@
+"""Who this process is among the hosts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+# Where the platforms name a replica: Azure Container Apps, then Kubernetes by the downward API as Dapr wants it.
+_PLATFORM_VARIABLES = ("CONTAINER_APP_REPLICA_NAME", "POD_NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceIdProvider:
+    """The id of this instance, stable over restarts, and its incarnation, fresh at every start."""
+
+    configured: str | None = None
+    incarnation: str = field(default_factory=lambda: uuid4().hex)
+
+    def get_instance_id(self) -> str:
+        """`WSM_INSTANCE_ID`, else the platform's replica name, else the host name."""
+        if self.configured:
+            return self.configured
+        return next((os.environ[name] for name in _PLATFORM_VARIABLES if os.environ.get(name)), socket.gethostname())

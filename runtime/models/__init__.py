@@ -1,0 +1,1 @@
+"""The contract: records, commands, outcomes, events and their wire forms."""

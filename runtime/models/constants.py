@@ -1,0 +1,52 @@
+"""Keys and names that other services rely on."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+
+class DaprConstants:
+    """Key patterns of the state store. Only connections start with `KEY_PREFIX`, all else with `websocket.`."""
+
+    KEY_PREFIX = "websocket-"
+    INDEX_KEY = "websocket-index"
+    INSTANCE_PREFIX = "websocket.instance."
+    INSTANCES_KEY = "websocket.instances"
+    OUTBOX_PREFIX = "websocket.outbox."
+    INDEX_SHARD_PREFIX = "websocket.index."
+
+    # The names as the seed's .NET service spells them.
+    KeyPrefix = KEY_PREFIX
+    IndexKey = INDEX_KEY
+
+
+SCHEMA_VERSION = 1
+
+
+def connection_key(connection_id: str) -> str:
+    """The key of a connection's record."""
+    return DaprConstants.KEY_PREFIX + connection_id
+
+
+def outbox_key(connection_id: str) -> str:
+    """The key of a connection's outbox."""
+    return DaprConstants.OUTBOX_PREFIX + connection_id
+
+
+def instance_key(instance_id: str) -> str:
+    """The key of a host's lease."""
+    return DaprConstants.INSTANCE_PREFIX + instance_id
+
+
+def index_key(connection_id: str, shards: int) -> str:
+    """The key of the index that lists this id; with one shard it is the seed's key."""
+    if shards == 1:
+        return DaprConstants.INDEX_KEY
+    return f"{DaprConstants.INDEX_SHARD_PREFIX}{crc32(connection_id.encode()) % shards}"
+
+
+def index_keys(shards: int) -> list[str]:
+    """Every key of the index."""
+    if shards == 1:
+        return [DaprConstants.INDEX_KEY]
+    return [f"{DaprConstants.INDEX_SHARD_PREFIX}{shard}" for shard in range(shards)]

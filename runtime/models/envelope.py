@@ -1,0 +1,56 @@
+"""The envelope around one frame, and the one encoder that writes it on the hot path."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+
+import orjson
+
+from runtime.models.wire import UtcTime, WireModel, format_time
+from runtime.urls import mask_url
+
+TEXT = "text/plain"
+BINARY = "application/octet-stream"
+
+
+class MessageEnvelope(WireModel):
+    """A frame as subscribers see it. `payload` is the text, or base64 where `contentType` says octet-stream.
+
+    `sequence` counts from 1 within (connection, epoch) and has no holes that were not announced by a gap event.
+    """
+
+    websocket_id: str
+    websocket_url: str
+    timestamp: UtcTime
+    payload: str
+    epoch: int
+    sequence: int
+    content_type: str = TEXT
+
+
+class EnvelopeEncoder:
+    """Writes envelopes of one connection and epoch as JSON.
+
+    Same bytes as `MessageEnvelope.to_json`, at about a tenth of its cost: what is constant is encoded once.
+    """
+
+    __slots__ = ("_middle", "_start", "_tail_binary", "_tail_text")
+
+    def __init__(self, connection_id: str, url: str, epoch: int) -> None:
+        self._start = b'{"websocketId":%b,"websocketUrl":%b,"timestamp":"' % (
+            orjson.dumps(connection_id),
+            orjson.dumps(mask_url(url)),
+        )
+        self._middle = b',"epoch":%d,"sequence":' % epoch
+        self._tail_text = b',"contentType":"text/plain"}'
+        self._tail_binary = b',"contentType":"application/octet-stream"}'
+
+    def encode(self, payload: str | bytes, received: datetime, sequence: int) -> bytes:
+        """One envelope. `received` is UTC."""
+        if isinstance(payload, str):
+            body, tail = orjson.dumps(payload), self._tail_text
+        else:
+            body, tail = b'"%b"' % b64encode(payload), self._tail_binary
+        time = format_time(received).encode()
+        return b'%b%b","payload":%b%b%d%b' % (self._start, time, body, self._middle, sequence, tail)

@@ -1,0 +1,156 @@
+"""Events about connections, and the CloudEvents 1.0 form in which everything is published."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from runtime.models.outcome import Outcome
+from runtime.models.wire import UtcTime, WireModel, format_time
+
+TYPE_PREFIX = "io.websocket-manager."
+FRAME = TYPE_PREFIX + "frame"
+STATUS = TYPE_PREFIX + "status"
+GAP = TYPE_PREFIX + "gap"
+OUTCOME = TYPE_PREFIX + "outcome"
+ANSWER = TYPE_PREFIX + "answer"
+NOTICE = TYPE_PREFIX + "notice"
+DEAD_LETTER = TYPE_PREFIX + "dead-letter"
+
+
+class StatusChanged(WireModel):
+    """What a connection is doing now. `attempt` counts failures in a row."""
+
+    connection_id: str
+    status: str
+    generation: int
+    epoch: int
+    instance_id: str | None = None
+    reason: str | None = None
+    attempt: int | None = None
+    retry_in_s: float | None = None
+    at: UtcTime
+
+
+class GapKind(StrEnum):
+    """`dropped`: read and numbered, not published. `blind`: nobody was reading."""
+
+    DROPPED = "dropped"
+    BLIND = "blind"
+
+
+class GapAnnounced(WireModel):
+    """A hole in the stream of a connection: sequences for `dropped`, times for `blind`, both inclusive."""
+
+    connection_id: str
+    epoch: int
+    kind: GapKind
+    reason: str
+    from_sequence: int | None = None
+    to_sequence: int | None = None
+    from_time: UtcTime | None = None
+    to_time: UtcTime | None = None
+
+    @property
+    def event_id(self) -> str:
+        """Unique for each hole."""
+        hole = self.from_sequence or (self.to_time.isoformat() if self.to_time else "")
+        return f"{self.connection_id}.{self.epoch}.{self.kind}.{hole}"
+
+
+class Notice(WireModel):
+    """Something an operator should know that ends no command: a quarantined record, lost events."""
+
+    connection_id: str | None = None
+    reason: str
+    at: UtcTime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event for a topic: CloudEvents attributes and `data`, JSON text unless `content_type` says otherwise."""
+
+    id: str
+    topic: str
+    type: str
+    subject: str
+    time: str
+    data: bytes
+    content_type: str = "application/json"
+
+    def attributes(self, source: str, pubsub: str) -> dict[str, str]:
+        """The CloudEvents context attributes; `topic` and `pubsubname` as a Dapr sidecar adds them."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": source,
+            "type": self.type,
+            "subject": self.subject,
+            "time": self.time,
+            "datacontenttype": self.content_type,
+            "topic": self.topic,
+            "pubsubname": pubsub,
+        }
+
+
+class CloudEventEncoder:
+    """Writes events as CloudEvents 1.0 JSON documents (structured mode)."""
+
+    __slots__ = ("_cache", "_pubsub", "_source")
+
+    def __init__(self, source: str, pubsub: str) -> None:
+        self._source = orjson.dumps(source)
+        self._pubsub = orjson.dumps(pubsub)
+        self._cache: dict[tuple[str, str, str], bytes] = {}
+
+    def encode(self, event: Event) -> bytes:
+        """One document without a line break."""
+        if event.content_type != "application/json":
+            return self._slow(event)
+        return b'{"specversion":"1.0","id":%b,"time":"%b",%b,"data":%b}' % (
+            orjson.dumps(event.id),
+            event.time.encode(),
+            self._constant(event),
+            event.data,
+        )
+
+    def _constant(self, event: Event) -> bytes:
+        key = (event.type, event.subject, event.topic)
+        known = self._cache.get(key)
+        if known is None:
+            if len(self._cache) > 50_000:
+                self._cache.clear()
+            known = self._cache[key] = (
+                b'"source":%b,"type":%b,"subject":%b,"topic":%b,"pubsubname":%b,"datacontenttype":"application/json"'
+                % (
+                    self._source,
+                    orjson.dumps(event.type),
+                    orjson.dumps(event.subject),
+                    orjson.dumps(event.topic),
+                    self._pubsub,
+                )
+            )
+        return known
+
+    def _slow(self, event: Event) -> bytes:
+        document: dict[str, Any] = dict(event.attributes(orjson.loads(self._source), orjson.loads(self._pubsub)))
+        try:
+            document["data"] = event.data.decode()
+        except UnicodeDecodeError:
+            document["data_base64"] = b64encode(event.data).decode()
+        return orjson.dumps(document)
+
+
+def event_of(topic: str, type_: str, event_id: str, subject: str | None, time: datetime, model: WireModel) -> Event:
+    """An event whose data is a model."""
+    return Event(event_id, topic, type_, subject or "", format_time(time), model.to_json())
+
+
+def outcome_event(topic: str, outcome: Outcome) -> Event:
+    """The event of an outcome."""
+    return event_of(topic, OUTCOME, outcome.event_id, outcome.connection_id, outcome.at, outcome)

@@ -1,0 +1,135 @@
+"""What the owning host may change in a record, as pure functions from record to record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from runtime.errors import OwnershipLostError
+from runtime.models.connection import WebSocketConnection
+from runtime.models.status import ConnectionStatus, transition
+
+_S = ConnectionStatus
+
+
+class Step(StrEnum):
+    """What a host has to do about a record."""
+
+    NOTHING = "nothing"
+    CLAIM = "claim"
+    END = "end"
+    RELEASE = "release"
+    PURGE = "purge"
+
+
+def next_step(record: WebSocketConnection, *, claimable: bool, now: datetime, tombstone_ttl_s: float) -> Step:
+    """Tell what a host that holds no socket for this record should do.
+
+    `claimable`: its owner is nobody, is dead, or is this very host in an earlier life.
+    """
+    if record.is_purgeable(now, tombstone_ttl_s):
+        return Step.PURGE
+    if not claimable:
+        return Step.NOTHING
+    if not record.is_wanted:
+        settled = record.status is _S.DISCONNECTED and record.instance_id is None
+        return Step.NOTHING if settled else Step.RELEASE
+    if not record.auto_reconnect and record.status is not _S.DISCONNECTED:
+        return Step.END  # one socket for one life: the loss of its host has ended it
+    return Step.CLAIM
+
+
+def claim(
+    record: WebSocketConnection, instance_id: str, now: datetime, read_until: datetime | None = None
+) -> WebSocketConnection:
+    """Become the owner under the next epoch. `read_until`: what the lease of the owner before said last."""
+    epoch = record.epoch or int(now.timestamp())  # a record of another writer has none yet
+    target = {
+        _S.DISCONNECTED: _S.CONNECTING,
+        _S.CONNECTING: _S.CONNECTING,
+        _S.CONNECTED: _S.RECONNECTING,
+        _S.RECONNECTING: _S.RECONNECTING,
+    }[record.status]
+    fresh = record.status is _S.DISCONNECTED  # the first epoch of a generation misses nothing
+    blind_from = None if fresh else record.read_until or read_until or record.updated_at
+    return record.changed(
+        instance_id=instance_id,
+        epoch=epoch + 1,
+        status=transition(record.status, target),
+        updated_at=now,
+        read_until=blind_from,
+    )
+
+
+def check_owner(record: WebSocketConnection | None, instance_id: str, epoch: int) -> WebSocketConnection:
+    """The record, if this owner and epoch still hold it. Raises OwnershipLostError."""
+    if record is None or record.instance_id != instance_id or record.epoch != epoch:
+        raise OwnershipLostError("the record carries another owner or epoch")
+    return record
+
+
+def report(
+    record: WebSocketConnection | None,
+    *,
+    instance_id: str,
+    epoch: int,
+    status: ConnectionStatus,
+    last_error: str | None,
+    read_until: datetime | None,
+    now: datetime,
+) -> WebSocketConnection | None:
+    """Write the actual status; None when nothing changes. Raises OwnershipLostError."""
+    owned = check_owner(record, instance_id, epoch)
+    if (owned.status, owned.last_error, owned.read_until) == (status, last_error, read_until):
+        return None
+    return owned.changed(
+        status=transition(owned.status, status), last_error=last_error, read_until=read_until, updated_at=now
+    )
+
+
+def end(
+    record: WebSocketConnection | None,
+    *,
+    instance_id: str,
+    epoch: int,
+    generation: int,
+    reason: str | None,
+    now: datetime,
+) -> WebSocketConnection:
+    """This generation is over: Disconnected, unowned, not dialled again until a command asks for it."""
+    owned = check_owner(record, instance_id, epoch)
+    return owned.changed(
+        status=transition(owned.status, _S.DISCONNECTED),
+        instance_id=None,
+        ended_generation=max(owned.ended_generation, generation),
+        last_error=reason,
+        updated_at=now,
+        read_until=None,
+    )
+
+
+def release(
+    record: WebSocketConnection | None,
+    *,
+    instance_id: str,
+    epoch: int,
+    reason: str,
+    read_until: datetime,
+    now: datetime,
+) -> WebSocketConnection:
+    """Let go of a connection that should live on elsewhere or later."""
+    owned = check_owner(record, instance_id, epoch)
+    status = _S.RECONNECTING if owned.status is _S.CONNECTED else owned.status
+    return owned.changed(status=status, instance_id=None, last_error=reason, updated_at=now, read_until=read_until)
+
+
+def settle(record: WebSocketConnection, now: datetime, reason: str | None = None) -> WebSocketConnection:
+    """Disconnected and unowned, for a record whose owner is gone and which nobody wants dialled."""
+    return record.changed(
+        status=_S.DISCONNECTED,
+        instance_id=None,
+        ended_generation=max(record.ended_generation, record.generation),
+        last_error=reason or record.last_error,
+        updated_at=now,
+        read_until=None,
+    )

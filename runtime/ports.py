@@ -1,0 +1,190 @@
+"""What the manager asks of the world; adapters answer. Errors are those of `runtime.errors`, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from runtime.models.events import Event
+from runtime.models.options import WebSocketOptions
+from runtime.urls import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value and the etag that its next write must carry."""
+
+    value: bytes
+    etag: str
+
+
+class StateStore(Protocol):
+    """A key-value store with compare-and-set. Any error but RaceLostError leaves the write unknown."""
+
+    async def get(self, key: str) -> Stored | None:
+        """Read with strong consistency; None when absent. Raises StoreError."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Read several; what is absent is left out. Raises StoreError if any could not be read."""
+
+    async def put(self, key: str, value: bytes, etag: str | None) -> None:
+        """Write if the key still has this etag, or is absent for None. Raises RaceLostError, StoreError."""
+
+    async def delete(self, key: str, etag: str) -> None:
+        """Delete if the key still has this etag. Raises RaceLostError, StoreError."""
+
+
+class Publisher(Protocol):
+    """Topics. `keeps_order`: a call may carry several events of one connection, and they arrive in order."""
+
+    keeps_order: bool
+    lanes: int
+
+    async def publish_many(self, events: Sequence[Event]) -> None:
+        """Publish and wait for the acknowledgement. Raises PublishError, EventRefusedError."""
+
+
+class Nudges(Protocol):
+    """Hints to the host that a record has changed; they may be lost, late or doubled."""
+
+    async def nudge(self, topic: str, connection_id: str) -> None:
+        """Send a hint. Never raises: a lost nudge costs time only."""
+
+
+class Clock(Protocol):
+    """Time, injected."""
+
+    def now(self) -> datetime:
+        """Wall time in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+Random = Callable[[], float]
+"""A number in [0, 1)."""
+
+
+class Resolver(Protocol):
+    """Names to addresses."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Every address of a host, literals included. Raises DialError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """One dial: the URL, and the checked addresses of which the first that answers is used."""
+
+    url: str
+    endpoint: Endpoint
+    addresses: tuple[str, ...]
+    options: WebSocketOptions
+
+
+class Socket(Protocol):
+    """One dialled transport. Only one task receives; sending is safe from any."""
+
+    async def receive(self) -> str | bytes:
+        """The next whole message: text or binary. Raises SocketLost."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message. Raises SocketLost."""
+
+    async def ping(self) -> None:
+        """Send a ping and wait for its pong. Raises SocketLost."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close with a handshake that is bounded in time, then cut. Never raises."""
+
+    def close_now(self) -> None:
+        """Cut the transport."""
+
+
+class Dialer(Protocol):
+    """Opens sockets."""
+
+    async def dial(self, dial: Dial) -> Socket:
+        """Connect to a checked address and shake hands. Raises DialError."""
+
+
+class Secrets(Protocol):
+    """A secret store."""
+
+    async def secret(self, store: str, name: str) -> str:
+        """One secret. Raises NotFoundError, TransientError."""
+
+
+class Observer(Protocol):
+    """Logs and counters: constant names plus fields."""
+
+    def log(self, event: str, **fields: object) -> None:
+        """Something that an operator reads."""
+
+    def warn(self, event: str, **fields: object) -> None:
+        """Something that an operator should look at."""
+
+
+class Sweeper(Protocol):
+    """The host's look at all records."""
+
+    async def sweep(self) -> Mapping[str, int]:
+        """Make records and sockets agree; counts of what was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that a deployment may change."""
+
+    pubsub: str = "pubsub"
+    statestore: str = "statestore"
+    commands_topic: str = "websocket-commands"
+    events_topic: str = "websocket-events"
+    host_topic: str = "websocket-host"
+    dead_letters_topic: str = "websocket-dead-letters"
+    commands_binding: str = "websocket-commands"
+    sweep_binding: str = "health-sweep"
+    handlers_app_id: str = "websocket-handlers"
+    host_app_id: str = "websocket-host"
+
+    def owner_topic(self, instance_id: str) -> str:
+        """The topic of one host."""
+        return f"{self.host_topic}-{instance_id}"
+
+    def is_nudge(self, topic: str) -> bool:
+        """Whether a topic carries nudges."""
+        return topic == self.host_topic or topic.startswith(self.host_topic + "-")
+
+    def is_reserved(self, topic: str) -> bool:
+        """Whether frames may not be published to a topic, since the manager itself reads or owns it."""
+        return self.is_nudge(topic) or topic in {
+            self.commands_topic,
+            self.events_topic,
+            self.dead_letters_topic,
+        }
+
+
+DEFAULT_NAMES = Names()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds and periods of a process. Durations in seconds."""
+
+    max_connections: int = 10_000
+    max_handshakes: int = 50
+    max_skew_s: float = 5
+    sweep_interval_s: float = 10
+    heartbeat_interval_s: float = 0.1
+    tombstone_ttl_s: float = 86_400
+    index_grace_s: float = 60
+    drain_deadline_s: float = 10
+    status_writes_in_flight: int = 8
+    events_max: int = 10_000
+    index_shards: int = 1
+    names: Names = field(default_factory=Names)
