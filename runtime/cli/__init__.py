@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Manage outbound WebSocket connections.")
+from runtime.cli import commands, declare, reading, server
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Manage outbound WebSocket connections.",
+)
+
+_PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Run": {"run": server.run, "demo": server.demo, "settings": server.settings},
+    "Change": {
+        "connect": commands.connect,
+        "disconnect": commands.disconnect,
+        "reconnect": commands.reconnect,
+        "start-publish": commands.start_publish,
+        "stop-publish": commands.stop_publish,
+        "send": commands.send,
+        "request": commands.request,
+        "tag": commands.tag,
+        "apply": declare.apply,
+    },
+    "Look": {
+        "list": reading.list_,
+        "show": reading.show,
+        "instances": reading.instances,
+        "outcome": reading.outcome,
+        "tail": reading.tail,
+        "export": declare.export,
+        "check": reading.check,
+        "schema": reading.schema,
+    },
+}
+for _panel, _functions in _PANELS.items():
+    for _name, _function in _functions.items():
+        app.command(_name, rich_help_panel=_panel)(_function)
 
 
-@app.command()
-def run(
-    data: Annotated[Path | None, typer.Option(help="data folder of the embedded profile")] = None,
-    sink: Annotated[str | None, typer.Option(help="stdout, or a URL that takes CloudEvents")] = None,
-    port: Annotated[int | None, typer.Option(help="port of the endpoint")] = None,
-    allow_private: Annotated[bool | None, typer.Option("--allow-private", help="dial private networks too")] = None,
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("websocket-manager"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="print the version")
+    ] = False,
 ) -> None:
-    """Run the manager until SIGTERM."""
-    from runtime.app import run_app
-    from runtime.settings import Settings
-
-    given: dict[str, Any] = {"data": data, "sink": sink, "port": port, "allow_private": allow_private}
-    raise typer.Exit(run_app(Settings(**{key: value for key, value in given.items() if value is not None})))
-
-
-@app.command()
-def demo() -> None:
-    """Show a connection's whole life in about 15 seconds."""
-    from runtime.demo import run_demo
-
-    raise typer.Exit(run_demo())
+    pass
 
 
 def main() -> None:
