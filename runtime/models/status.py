@@ -27,9 +27,8 @@ class ConnectionStatus(IntEnum):
             text = value.strip()
             if text.upper() in cls.__members__:
                 return cls[text.upper()]
-            if text.isdigit():
-                return cls(int(text))
-        elif isinstance(value, int) and not isinstance(value, bool):
+            value = int(text) if text.isdecimal() else None
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(cls):
             return cls(value)
         names = ", ".join(member.label for member in cls)
         raise ValueError(f"status must be one of {names} or 0 to 3")
