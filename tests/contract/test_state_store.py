@@ -1,0 +1,105 @@
+"""One suite for the StateStore port, run on every implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from runtime.adapters.clock import SystemClock
+from runtime.adapters.embedded.store import SqliteStore
+from runtime.adapters.memory.store import MemoryStore
+from runtime.errors import RaceLostError
+from runtime.ports import StateStore
+from runtime.records import Records
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path):
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        sqlite = await SqliteStore.open(tmp_path / "state.db")
+        yield sqlite
+        await sqlite.close()
+
+
+async def etag_of(store: StateStore, key: str) -> str:
+    stored = await store.get(key)
+    assert stored is not None
+    return stored.etag
+
+
+async def test_what_was_put_is_read(store: StateStore):
+    assert await store.get("k") is None
+    await store.put("k", b"\x00value", None)
+    stored = await store.get("k")
+    assert stored is not None
+    assert stored.value == b"\x00value"
+
+
+async def test_create_only_loses_to_what_is_there(store: StateStore):
+    await store.put("k", b"1", None)
+    with pytest.raises(RaceLostError):
+        await store.put("k", b"2", None)
+
+
+async def test_a_stale_etag_loses(store: StateStore):
+    await store.put("k", b"1", None)
+    stale = await etag_of(store, "k")
+    await store.put("k", b"2", stale)
+    with pytest.raises(RaceLostError):
+        await store.put("k", b"3", stale)
+    with pytest.raises(RaceLostError):
+        await store.delete("k", stale)
+
+
+@pytest.mark.parametrize("etag", ["0", "7", "nonsense", ""])
+async def test_an_etag_that_never_was_loses(store: StateStore, etag: str):
+    with pytest.raises(RaceLostError):
+        await store.put("k", b"1", etag)
+    with pytest.raises(RaceLostError):
+        await store.delete("k", etag)
+
+
+async def test_an_etag_of_an_earlier_life_of_the_key_loses(store: StateStore):
+    await store.put("k", b"1", None)
+    old = await etag_of(store, "k")
+    await store.delete("k", old)
+    await store.put("k", b"2", None)
+    assert await etag_of(store, "k") != old
+    with pytest.raises(RaceLostError):
+        await store.put("k", b"3", old)
+
+
+async def test_get_many_leaves_out_what_is_absent(store: StateStore):
+    for number in range(1200):
+        await store.put(f"k{number}", str(number).encode(), None)
+    found = await store.get_many([f"k{number}" for number in range(1300)])
+    assert {key: stored.value for key, stored in found.items()} == {f"k{n}": str(n).encode() for n in range(1200)}
+
+
+async def test_fifty_writers_at_once_lose_no_increment(store: StateStore):
+    async def increment(records: Records) -> None:
+        await records._swap("n", lambda value: str(int(value or b"0") + 1).encode())
+
+    writers = [Records(store, SystemClock(), random.random) for _ in range(5)]
+    async with asyncio.TaskGroup() as group:
+        for number in range(50):
+            group.create_task(increment(writers[number % 5]))
+    stored = await store.get("n")
+    assert stored is not None
+    assert stored.value == b"50"
+
+
+async def test_the_index_loses_no_id(store: StateStore):
+    records = Records(store, SystemClock(), random.random)
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            group.create_task(records.add_to_index(str(number)))
+    async with asyncio.TaskGroup() as group:
+        for number in range(50):
+            group.create_task(records.remove_from_index(str(number)))
+    assert sorted(map(int, await records.ids())) == list(range(50, 100))
