@@ -72,9 +72,6 @@ class Host:
             else:
                 self._orphans.pop(connection_id, None)
                 counts[await self._agree(connection_id, record, thorough=True)] += 1
-        for connection_id in list(self.keepers.keys() - self._pending.keys()):
-            if connection_id not in self._active:
-                self.keepers[connection_id].courier.wake()
         return counts
 
     async def drain(self) -> None:
@@ -204,8 +201,8 @@ class Host:
             del self._queues[connection_id]
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.tools.observer.warn("keeper_failed", id=connection_id, error=repr(error))
-        if not self.is_draining:
+            self.tools.observer.warn("keeper_failed", id=connection_id, error=repr(error))  # the sweep claims again
+        elif not self.is_draining:
             self.nudge(connection_id)  # a command may have come while the last write was on its way
 
     async def _settle(self, connection_id: str, step: Step) -> None:
