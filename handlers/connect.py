@@ -8,6 +8,8 @@ from runtime.models.commands import Connect
 from runtime.models.connection import Aspect, Desired, WebSocketConnection
 from runtime.models.outcome import Outcome, OutcomeStatus
 
+_NEEDS_DIAL = frozenset({"url", "options"})  # all else holds for the socket that is open
+
 
 async def connect(command: Connect, order: Order, context: Context) -> Outcome:
     """Put the id into the index, write the record, and look at the index again."""
@@ -23,32 +25,34 @@ def decide(record: WebSocketConnection | None, command: Connect, order: Order) -
     """New, revived, confirmed, replaced or refused."""
     if record is None:
         fresh = WebSocketConnection.create(order.connection_id, order.now)
-        return Applied(_wanting(fresh, command, order), "created")
+        return Applied(_redialled(_as_asked(fresh, command, order)), "created")
     if record.is_removed:
         revived = record.changed(created_at=order.now, last_error=None)
-        return Applied(_wanting(revived, command, order), "created again")
+        return Applied(_redialled(_as_asked(revived, command, order)), "created again")
     differing = _differences(record, command)
     if differing and not command.replace:
         what = ", ".join(differing)
         return Rejected(f"the connection exists with another {what}; say replace: true to change it")
     if differing:
-        return Applied(_wanting(record, command, order), f"replaced {', '.join(differing)}")
+        asked = _as_asked(record, command, order)
+        needs_dial = not record.is_wanted or not _NEEDS_DIAL.isdisjoint(differing)
+        return Applied(_redialled(asked) if needs_dial else asked, f"replaced {', '.join(differing)}")
     if record.is_wanted:
         return Applied(record, "unchanged")
-    return Applied(_wanting(record, command, order), "connected again")
+    return Applied(_redialled(_as_asked(record, command, order)), "connected again")
 
 
-def _wanting(record: WebSocketConnection, command: Connect, order: Order) -> WebSocketConnection:
-    return record.changed(
-        url=command.url,
-        topic=command.topic,
-        auto_reconnect=command.auto_reconnect,
-        tags=command.tags,
-        options=command.options,
-        desired=Desired.CONNECTED,
-        generation=record.generation + 1,
-        applied={**record.applied, Aspect.TOPIC: order.issued_at, Aspect.TAGS: order.issued_at},
-    )
+def _as_asked(record: WebSocketConnection, command: Connect, order: Order) -> WebSocketConnection:
+    asked = record.changed(url=command.url, auto_reconnect=command.auto_reconnect, options=command.options)
+    if not asked.has_newer(Aspect.TOPIC, order.issued_at):
+        asked = asked.at(Aspect.TOPIC, order.issued_at).changed(topic=command.topic)
+    if not asked.has_newer(Aspect.TAGS, order.issued_at):
+        asked = asked.at(Aspect.TAGS, order.issued_at).changed(tags=command.tags)
+    return asked
+
+
+def _redialled(record: WebSocketConnection) -> WebSocketConnection:
+    return record.changed(desired=Desired.CONNECTED, generation=record.generation + 1)
 
 
 def _differences(record: WebSocketConnection, command: Connect) -> list[str]:

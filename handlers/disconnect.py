@@ -32,6 +32,6 @@ def decide(record: WebSocketConnection | None, command: Disconnect, order: Order
         tags={},
         options=WebSocketOptions(),
         last_error=None,
-        applied={**record.applied, Aspect.TOPIC: order.issued_at, Aspect.TAGS: order.issued_at},
+        applied={},  # the time of this command is added to it; what topic and tags had belongs to the life that ends
     )
     return Applied(tombstone, "disconnected and removed")

@@ -25,7 +25,7 @@ class Context:
     sweeper: Sweeper | None = None
     last_frame_at: Callable[[str], datetime | None] = lambda _id: None
 
-    async def apply(self, order: Order, aspect: Aspect | None, decide: Decide) -> Outcome:
+    async def apply(self, order: Order, aspect: Aspect, decide: Decide) -> Outcome:
         """Apply a command to its record and nudge whoever must act on it."""
         judge = Judge(order, aspect, decide)
         record = await self.records.update(order.connection_id, judge)

@@ -31,10 +31,10 @@ from runtime.errors import StoreError
 from runtime.host.announcer import Announcer
 from runtime.host.dialing import GuardedDialer
 from runtime.host.host import Host
-from runtime.host.keeper import Tools
 from runtime.host.lease import Lease
 from runtime.host.publisher import Lane, Lanes
 from runtime.host.status import StatusWriter
+from runtime.host.tools import Tools
 from runtime.identity import InstanceIdProvider
 from runtime.models.events import NOTICE, CloudEventEncoder, Event
 from runtime.models.instance import Instance
@@ -86,7 +86,7 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
         lanes = Lanes([lane() for _ in range(bus.lanes)])
         identity = InstanceIdProvider(settings.instance_id)
         me = identity.get_instance_id()
-        writer = StatusWriter(records, clock, observer, limits.status_writes_in_flight, lambda id_: host.on_lost(id_))  # noqa: PLW0108 - made later
+        writer = StatusWriter(records, clock, observer, limits.status_writes_in_flight, lambda id_: host.nudge(id_))  # noqa: PLW0108 - made later
         dialer = GuardedDialer(resolver, WebSocketDialer(), settings.allow_private, limits.max_handshakes)
         tools = Tools(records, dialer, announcer, writer, clock, random.random, observer)
         host = Host(me, tools, lanes, limits, lambda record: True)  # the folder's lock is the lease

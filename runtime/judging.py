@@ -72,7 +72,7 @@ class Judge:
     """
 
     order: Order
-    aspect: Aspect | None
+    aspect: Aspect
     decide: Decide
     outcome: Outcome | None = None
 
@@ -81,7 +81,7 @@ class Judge:
         if known is not None:
             self.outcome = known
             return None
-        if record is not None and self._is_late(record):
+        if record is not None and record.has_newer(self.aspect, self.order.issued_at):
             self.outcome = self.order.outcome(
                 OutcomeStatus.SUPERSEDED,
                 "a newer command on the same aspect was applied before",
@@ -92,12 +92,6 @@ class Judge:
         if isinstance(verdict, Rejected):
             self.outcome = self.order.outcome(OutcomeStatus.REJECTED, verdict.reason)
             return record.keeping(self.outcome) if record is not None else None
-        changed = verdict.record
-        if self.aspect is not None:
-            changed = changed.changed(applied={**changed.applied, self.aspect: self.order.issued_at})
+        changed = verdict.record.at(self.aspect, self.order.issued_at)
         self.outcome = self.order.outcome(OutcomeStatus.ACCEPTED, verdict.reason, changed.generation)
         return changed.keeping(self.outcome)
-
-    def _is_late(self, record: WebSocketConnection) -> bool:
-        last = record.applied.get(self.aspect) if self.aspect is not None else None
-        return last is not None and self.order.issued_at < last

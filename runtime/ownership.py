@@ -42,7 +42,11 @@ def next_step(record: WebSocketConnection, *, claimable: bool, now: datetime, to
 def claim(
     record: WebSocketConnection, instance_id: str, now: datetime, read_until: datetime | None = None
 ) -> WebSocketConnection:
-    """Become the owner under the next epoch. `read_until`: what the lease of the owner before said last."""
+    """Become the owner under the next epoch. `read_until`: what the lease of the owner before said last.
+
+    The record and the lease each know a time after which nothing is certain: the earlier one counts, since frames
+    that were read before the socket was lost may have died in memory.
+    """
     epoch = record.epoch or int(now.timestamp())  # a record of another writer has none yet
     target = {
         _S.DISCONNECTED: _S.CONNECTING,
@@ -51,7 +55,8 @@ def claim(
         _S.RECONNECTING: _S.RECONNECTING,
     }[record.status]
     fresh = record.status is _S.DISCONNECTED  # the first epoch of a generation misses nothing
-    blind_from = None if fresh else record.read_until or read_until or record.updated_at
+    known = [moment for moment in (record.read_until, read_until) if moment is not None]
+    blind_from = None if fresh else min(known, default=record.updated_at)
     return record.changed(
         instance_id=instance_id,
         epoch=epoch + 1,

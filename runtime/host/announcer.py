@@ -49,10 +49,15 @@ class Announcer:
         """Queue an event for its topic."""
         self.put(event)
 
-    def put(self, event: Event) -> None:
-        """Queue an event for its topic."""
+    def put(self, event: Event, since: float | None = None) -> None:
+        """Queue an event for its topic. `since`: the begin of what it stands for, in Unix seconds."""
         self._count += 1
-        self.queue.offer(event, 0, self._count, self.clock.now().timestamp())
+        self.queue.offer(event, 0, self._count, self.clock.now().timestamp() if since is None else since)
+
+    @property
+    def oldest_since(self) -> float | None:
+        """The earliest begin of all that is not published yet."""
+        return min((entry.received for entry in self.queue), default=None)
 
     def status(
         self,
@@ -80,10 +85,10 @@ class Announcer:
         event_id = f"{record.id}.{record.epoch}.status.{now.timestamp():.6f}.{self._count}"
         self.put(event_of(self.names.events_topic, STATUS, event_id, record.id, now, changed))
 
-    def gap(self, gap: GapAnnounced) -> None:
-        """There is a hole."""
+    def gap(self, gap: GapAnnounced, since: float) -> None:
+        """There is a hole, from `since` (Unix seconds): a successor announces it again if this event gets lost."""
         event = event_of(self.names.events_topic, GAP, gap.event_id, gap.connection_id, self.clock.now(), gap)
-        self.put(event)
+        self.put(event, since)
 
     def dropped(self, connection_id: str, dropped: Dropped, reason: str) -> None:
         """Numbered frames were not published."""
@@ -95,7 +100,8 @@ class Announcer:
                 reason=reason,
                 from_sequence=dropped.first,
                 to_sequence=dropped.last,
-            )
+            ),
+            dropped.since,
         )
 
     def outcome(self, outcome: Outcome) -> None:
@@ -127,7 +133,8 @@ class Announcer:
             )
         )
         if queue is not self.queue:
-            self.dropped(queue.connection_id, Dropped(entry.epoch, entry.sequence, entry.sequence), reason)
+            lost = Dropped(entry.epoch, entry.sequence, entry.sequence, entry.received)
+            self.dropped(queue.connection_id, lost, reason)
 
     def _lost(self, dropped: Dropped, reason: str) -> None:
         lost = dropped.last - dropped.first + 1

@@ -11,9 +11,10 @@ from datetime import datetime
 from runtime import ownership
 from runtime.errors import GarbageRecordError, StoreError
 from runtime.host.courier import Courier
-from runtime.host.keeper import Keeper, Tools
+from runtime.host.keeper import Keeper
 from runtime.host.publisher import Lanes
 from runtime.host.queue import FrameQueue
+from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.ownership import Step
 from runtime.ports import Limits
@@ -41,17 +42,12 @@ class Host:
     _orphans: dict[str, float] = field(default_factory=dict)
     _quarantined: set[str] = field(default_factory=set)
     _checked_outboxes: set[str] = field(default_factory=set)
+    _was_full: bool = False
 
     def nudge(self, connection_id: str) -> None:
         """Look at this record soon."""
         self._pending[connection_id] = None
         self._signal.set()
-
-    def on_lost(self, connection_id: str) -> None:
-        """A write showed that another owns this connection."""
-        keeper = self.keepers.get(connection_id)
-        if keeper is not None:
-            keeper.lose()
 
     async def run(self) -> None:
         """Follow nudges until cancelled."""
@@ -60,19 +56,37 @@ class Host:
                 group.create_task(self._work())
 
     async def sweep(self) -> Mapping[str, int]:
-        """Look at every record. Raises StoreError."""
+        """Look at every record and nudge where record and socket disagree. Raises StoreError.
+
+        What is read here may be old by the time its turn comes: whatever has to be done is decided again on a fresh
+        read. Returns how many records were found in which state.
+        """
         counts: Counter[str] = Counter()
         records = self.tools.records
         async for connection_id, record in records.get_many(await records.ids()):
-            if isinstance(record, GarbageRecordError):
-                self._quarantine(connection_id, record)
-                counts["quarantined"] += 1
-            elif record is None:
-                counts["orphans"] += await self._drop_orphan(connection_id)
-            else:
-                self._orphans.pop(connection_id, None)
-                counts[await self._agree(connection_id, record, thorough=True)] += 1
+            counts[await self._inspect(connection_id, record)] += 1
+        for connection_id in [id_ for id_, queue in self._queues.items() if id_ not in self.keepers and not len(queue)]:
+            del self._queues[connection_id]
         return counts
+
+    async def _inspect(self, connection_id: str, record: WebSocketConnection | GarbageRecordError | None) -> str:
+        if isinstance(record, GarbageRecordError):
+            self._quarantine(connection_id, record)
+            return "quarantined"
+        if record is None:
+            await self._drop_orphan(connection_id)
+            return "orphans"
+        self._orphans.pop(connection_id, None)
+        keeper = self.keepers.get(connection_id)
+        if keeper is not None:
+            keeper.courier.wake()  # the nudge of a send may be lost
+            if keeper.is_outdated_by(record):
+                self.nudge(connection_id)
+            return "kept"
+        step = self._step(record)
+        if step is not Step.NOTHING or (not record.is_wanted and connection_id not in self._checked_outboxes):
+            self.nudge(connection_id)
+        return str(step)
 
     async def drain(self) -> None:
         """Close every socket with 1001, publish what was read, leave the records for the next owner."""
@@ -87,10 +101,11 @@ class Host:
         await self.tools.announcer.queue.wait_until_empty()
 
     def read_until(self) -> datetime:
-        """The time up to which everything that was received is published."""
-        oldest = [at for queue in self._queues.values() if (at := queue.oldest_received) is not None]
+        """The time up to which everything that was received is published, or announced as missing."""
         now = self.tools.clock.now()
-        return min(datetime.fromtimestamp(min(oldest), now.tzinfo), now) if oldest else now
+        open_since = [queue.oldest_received for queue in self._queues.values()] + [self.tools.announcer.oldest_since]
+        oldest = min((since for since in open_since if since is not None), default=now.timestamp())
+        return min(datetime.fromtimestamp(oldest, now.tzinfo), now)
 
     def last_frame_at(self, connection_id: str) -> datetime | None:
         """When the last frame of a connection of this host came."""
@@ -118,35 +133,27 @@ class Host:
                 if self._pending:
                     self._signal.set()
 
-    async def _agree(self, connection_id: str, record: WebSocketConnection | None, *, thorough: bool = False) -> str:
-        """Make the socket agree with a record; returns what was done."""
+    async def _agree(self, connection_id: str, record: WebSocketConnection | None) -> None:
+        """Make the socket agree with a record that was just read."""
         keeper = self.keepers.get(connection_id)
         if keeper is not None:
             keeper.update(record)
-            if not thorough:
-                keeper.hurry()
-            return "kept"
+            return
         if record is None:
-            return "unknown"
-        step = ownership.next_step(
-            record,
-            claimable=self.is_claimable(record),
-            now=self.tools.clock.now(),
-            tombstone_ttl_s=self.limits.tombstone_ttl_s,
-        )
+            return
+        step = self._step(record)
         if step is Step.CLAIM:
-            return await self._claim(connection_id)
-        if step in {Step.END, Step.RELEASE}:
+            await self._claim(connection_id)
+        elif step in {Step.END, Step.RELEASE}:
             await self._settle(connection_id, step)
         elif step is Step.PURGE:
             await self._purge(connection_id)
         if not record.is_wanted or step is Step.END:
-            await self._fail_outbox(record, thorough=thorough)
-        return str(step)
+            await self._fail_outbox(record)
 
-    async def _claim(self, connection_id: str) -> str:
-        if self.is_draining or len(self.keepers) >= self.limits.max_connections:
-            return "full"
+    async def _claim(self, connection_id: str) -> None:
+        if self.is_draining or self._is_full():
+            return
         claimed: WebSocketConnection | None = None
         clock = self.tools.clock
 
@@ -160,9 +167,17 @@ class Host:
 
         stored = await self.tools.records.update(connection_id, decide)
         if claimed is None or stored is None or connection_id in self.keepers:
-            return "lost"
+            return
         self._start(stored)
-        return "claimed"
+
+    def _is_full(self) -> bool:
+        limit = self.limits.max_connections
+        is_full = len(self.keepers) >= limit
+        if is_full and not self._was_full:
+            self.tools.observer.warn("host_full", max_connections=limit)
+            self.tools.announcer.notice(f"{self.instance_id} holds {limit} connections (max_connections): others wait")
+        self._was_full = is_full
+        return is_full
 
     def _step(self, record: WebSocketConnection) -> Step:
         return ownership.next_step(
@@ -224,24 +239,21 @@ class Host:
     async def _purge(self, connection_id: str) -> None:
         if await self.tools.records.delete(connection_id, lambda record: self._step(record) is Step.PURGE):
             self._queues.pop(connection_id, None)
+            self._checked_outboxes.discard(connection_id)
             await self.tools.records.remove_from_index(connection_id)
 
-    async def _fail_outbox(self, record: WebSocketConnection, *, thorough: bool) -> None:
-        if thorough and record.id in self._checked_outboxes:
-            return
+    async def _fail_outbox(self, record: WebSocketConnection) -> None:
         tools = self.tools
         courier = Courier(record.id, 0, 0, tools.records, tools.announcer, tools.clock, tools.observer)
         await courier.fail_all(record.last_error or "the connection is disconnected")
         self._checked_outboxes.add(record.id)
 
-    async def _drop_orphan(self, connection_id: str) -> int:
+    async def _drop_orphan(self, connection_id: str) -> None:
         """Take an id without a record out of the index, after a grace period."""
         now = self.tools.clock.monotonic()
-        if now - self._orphans.setdefault(connection_id, now) < self.limits.index_grace_s:
-            return 0
-        del self._orphans[connection_id]
-        await self.tools.records.remove_from_index(connection_id)
-        return 1
+        if now - self._orphans.setdefault(connection_id, now) >= self.limits.index_grace_s:
+            del self._orphans[connection_id]
+            await self.tools.records.remove_from_index(connection_id)
 
     def _quarantine(self, connection_id: str, error: GarbageRecordError) -> None:
         if connection_id not in self._quarantined:

@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runtime import ownership
 from runtime.backoff import Backoff, Retry
-from runtime.errors import GarbageRecordError, OwnershipLostError, StoreError
 from runtime.failure import DialError, Failure, FailureKind, SocketLost
-from runtime.host.announcer import Announcer
 from runtime.host.courier import Courier
-from runtime.host.dialing import GuardedDialer
 from runtime.host.publisher import DaprPublisher
 from runtime.host.queue import FrameQueue
+from runtime.host.reporter import Reporter
 from runtime.host.session import Session
-from runtime.host.status import StatusWriter
+from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.events import GapAnnounced, GapKind
-from runtime.models.status import ConnectionStatus, transition
-from runtime.ports import Clock, Observer, Random
+from runtime.models.status import ConnectionStatus
 from runtime.reconnect import LifeEnded, keep_alive
-from runtime.records import Records
 
 _S = ConnectionStatus
-RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every keeper of a host shares."""
-
-    records: Records
-    dialer: GuardedDialer
-    announcer: Announcer
-    writer: StatusWriter
-    clock: Clock
-    random: Random
-    observer: Observer
 
 
 @dataclass(slots=True)
@@ -51,19 +30,18 @@ class Keeper:
     record: WebSocketConnection
     queue: FrameQueue
     courier: Courier = field(init=False)
-    status: ConnectionStatus = field(init=False)
+    reporter: Reporter = field(init=False)
     session: Session | None = None
     _publisher: DaprPublisher = field(init=False)
     _blind_from: datetime | None = field(init=False)
     _blind_reason: str = "the owner before is gone"
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _lost: bool = False
     _draining: bool = False
 
     def __post_init__(self) -> None:
         tools, record = self.tools, self.record
-        self.status = record.status
+        self.reporter = Reporter(tools, record.status)
         self._blind_from = record.read_until
         self._publisher = DaprPublisher(record.id, record.url, record.epoch, self.queue)
         self.courier = Courier(
@@ -82,6 +60,7 @@ class Keeper:
         if record is None or record.instance_id != before.instance_id or record.epoch != before.epoch:
             self.lose()
             return
+        record.attach(websocket=before.websocket, cancellation=before.cancellation, receive_task=before.receive_task)
         self.record = record
         self.courier.wake()
         if not record.is_wanted or record.generation != before.generation:
@@ -90,9 +69,9 @@ class Keeper:
         if self.session is not None:
             self.session.topic = record.topic
 
-    def hurry(self) -> None:
-        """Do not wait for the next attempt any longer."""
-        self._hurry.set()
+    def is_outdated_by(self, record: WebSocketConnection) -> bool:
+        """Whether a record says something that this keeper does not act on."""
+        return _wishes(record) != _wishes(self.record)
 
     def lose(self) -> None:
         """Another owns the connection now, or nobody: close, and write nothing."""
@@ -106,25 +85,27 @@ class Keeper:
 
     async def run(self) -> None:
         """Serve generation after generation until nothing is wanted of this owner."""
-        self.tools.announcer.status(self.record, self.status)
-        courier = asyncio.create_task(self.courier.run())
-        try:
-            while True:
-                reason = await self._generation()
-                if self._lost:
-                    return
-                if self._draining:
-                    await self._finally(self._release)
-                    return
-                if reason is not None or not self.record.is_wanted:
-                    await self._end(reason)
-                    return
-                if self.status is _S.CONNECTED:
-                    self._enter(_S.RECONNECTING, "a new dial was asked for")
-        finally:
-            courier.cancel()
-            with suppress(asyncio.CancelledError):
-                await courier
+        self.reporter.begin(self.record)
+        async with asyncio.TaskGroup() as group:
+            courier = group.create_task(self.courier.run())
+            try:
+                await self._serve()
+            finally:
+                courier.cancel()
+
+    async def _serve(self) -> None:
+        while True:
+            reason = await self._generation()
+            if self._lost:
+                return
+            if self._draining:
+                await self.reporter.release(self.record, self._blind_from or self.tools.clock.now())
+                return
+            if reason is not None or not self.record.is_wanted:
+                await self.reporter.end(self.record, reason, self.courier.fail_all)
+                return
+            if self.reporter.status is _S.CONNECTED:
+                self.reporter.enter(self.record, _S.RECONNECTING, self._blind_from, "a new dial was asked for")
 
     async def _generation(self) -> str | None:
         """Serve one generation. Returns why it has ended, None when a command or a drain has ended it."""
@@ -144,10 +125,10 @@ class Keeper:
         finally:
             changed.cancel()
             serve.cancel()
-            with suppress(asyncio.CancelledError):
-                await serve
+            await asyncio.wait({serve, changed})
         exhausted = None if serve.cancelled() else serve.result()
-        return exhausted.reason if exhausted is not None else None
+        is_current = record.generation == self.record.generation  # else a new dial was asked for just then
+        return exhausted.reason if exhausted is not None and is_current else None
 
     async def _live(self) -> None:
         """One socket: dial, open, read until it is lost. Raises LifeEnded."""
@@ -188,6 +169,8 @@ class Keeper:
 
     def _connected(self, session: Session) -> None:
         self.session = session
+        reading = asyncio.current_task()
+        self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
         session.topic = self.record.topic
         if self._blind_from is not None:
             self.tools.announcer.gap(
@@ -198,10 +181,11 @@ class Keeper:
                     reason=self._blind_reason,
                     from_time=self._blind_from,
                     to_time=self.tools.clock.now(),
-                )
+                ),
+                self._blind_from.timestamp(),
             )
             self._blind_from = None
-        self._enter(_S.CONNECTED)
+        self.reporter.enter(self.record, _S.CONNECTED, None)
         self.courier.connected(session.socket)
 
     def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
@@ -212,87 +196,17 @@ class Keeper:
             self._blind_reason = str(lost) if lost is not None else "closed by command"
 
     async def _pause(self, retry: Retry, failure: Failure) -> None:
-        self._enter(_S.RECONNECTING, failure.reason, retry)
-        self._hurry.clear()
-        waiting = asyncio.create_task(self.tools.clock.sleep(retry.delay_s))
-        hurried = asyncio.create_task(self._hurry.wait())
-        try:
-            await asyncio.wait({waiting, hurried}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            hurried.cancel()
+        self.reporter.enter(self.record, _S.RECONNECTING, self._blind_from, failure.reason, retry)
+        await self.tools.clock.sleep(retry.delay_s)
 
-    def _enter(self, status: ConnectionStatus, reason: str | None = None, retry: Retry | None = None) -> None:
-        """The one place where the status changes: event at once, record soon."""
-        self.status = transition(self.status, status)
-        self.tools.announcer.status(
-            self.record,
-            status,
-            reason=reason,
-            attempt=retry.attempt if retry else None,
-            retry_in_s=retry.delay_s if retry else None,
-        )
-        owner, epoch, until = self.record.instance_id, self.record.epoch, self._blind_from
-        assert owner is not None
-        now = self.tools.clock.now()
-        self.tools.writer.put(
-            self.record.id,
-            lambda record: ownership.report(
-                record,
-                instance_id=owner,
-                epoch=epoch,
-                status=status,
-                last_error=reason,
-                read_until=until,
-                now=now,
-            ),
-        )
 
-    async def _end(self, reason: str | None) -> None:
-        """Disconnected, for good or until a command: record, outbox, event."""
-        generation = self.record.generation
-        self.status = transition(self.status, _S.DISCONNECTED)
-        self.tools.announcer.status(self.record, _S.DISCONNECTED, reason=reason or "by command")
-
-        async def write() -> None:
-            await self.tools.records.update(
-                self.record.id,
-                lambda record: ownership.end(
-                    record,
-                    instance_id=self.record.instance_id or "",
-                    epoch=self.record.epoch,
-                    generation=generation,
-                    reason=reason,
-                    now=self.tools.clock.now(),
-                ),
-            )
-            await self.courier.fail_all(reason or "the connection was disconnected")
-
-        await self._finally(write)
-
-    async def _release(self) -> None:
-        await self.tools.records.update(
-            self.record.id,
-            lambda record: ownership.release(
-                record,
-                instance_id=self.record.instance_id or "",
-                epoch=self.record.epoch,
-                reason="the manager was stopped",
-                read_until=self._blind_from or self.tools.clock.now(),
-                now=self.tools.clock.now(),
-            ),
-        )
-
-    async def _finally(self, write: Callable[[], Awaitable[None]]) -> None:
-        """The last write, until it is done or another owns the record."""
-        self.tools.writer.forget(self.record.id)
-        while True:
-            try:
-                await write()
-            except StoreError as error:
-                self.tools.observer.warn("record_write_failed", id=self.record.id, reason=str(error))
-                await self.tools.clock.sleep(RETRY_S)
-            except (OwnershipLostError, GarbageRecordError):
-                return
-            else:
-                return
+def _wishes(record: WebSocketConnection) -> tuple[object, ...]:
+    """What a keeper acts on."""
+    return (
+        record.instance_id,
+        record.epoch,
+        record.generation,
+        record.desired,
+        record.topic,
+        record.auto_reconnect,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from runtime.models.events import Event
@@ -17,11 +17,12 @@ ENTRY_BYTES = 450
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Sequences that were numbered and then dropped, both inclusive."""
+    """Sequences that were numbered and then dropped, both inclusive; `since`: when the first was received."""
 
     epoch: int
     first: int
     last: int
+    since: float
 
 
 @dataclass(slots=True)
@@ -77,9 +78,17 @@ class FrameQueue:
 
     @property
     def oldest_received(self) -> float | None:
-        """When the oldest event that is not yet published was received."""
-        head = self._flying or self._waiting
-        return head[0].received if head else None
+        """When the oldest event was received that is neither published nor announced as dropped."""
+        if self._flying:
+            return self._flying[0].received
+        if self._pending_drop is not None:
+            return self._pending_drop.since
+        return self._waiting[0].received if self._waiting else None
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All that is neither published nor dropped, the oldest first."""
+        yield from self._flying
+        yield from self._waiting
 
     def resize(self, options: WebSocketOptions) -> None:
         """Take over the bounds of these options; they hold from the next event."""
@@ -147,8 +156,8 @@ class FrameQueue:
     def _note_drop(self, entry: Entry) -> None:
         pending = self._pending_drop
         if pending is not None and pending.epoch == entry.epoch and pending.last + 1 == entry.sequence:
-            self._pending_drop = Dropped(entry.epoch, pending.first, entry.sequence)
+            self._pending_drop = Dropped(entry.epoch, pending.first, entry.sequence, pending.since)
             return
         if pending is not None:
             self.on_dropped(pending, "the queue was full")
-        self._pending_drop = Dropped(entry.epoch, entry.sequence, entry.sequence)
+        self._pending_drop = Dropped(entry.epoch, entry.sequence, entry.sequence, entry.received)

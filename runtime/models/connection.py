@@ -157,6 +157,15 @@ class WebSocketConnection(DaprStateStoreEntry):
         """A copy with these fields changed; unknown fields are kept."""
         return self.model_copy(update=fields)
 
+    def has_newer(self, aspect: Aspect, issued_at: datetime) -> bool:
+        """Whether a command that was issued later was applied on this aspect."""
+        last = self.applied.get(aspect)
+        return last is not None and issued_at < last
+
+    def at(self, aspect: Aspect, issued_at: datetime) -> Self:
+        """A copy whose last command on this aspect was issued then."""
+        return self.changed(applied={**self.applied, aspect: issued_at})
+
     def keeping(self, outcome: Outcome) -> Self:
         """A copy that also remembers this outcome, and at most the last 16."""
         outcomes = {key: kept for key, kept in self.outcomes.items() if key != outcome.command_id}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -131,6 +132,46 @@ async def test_connect_is_idempotent_and_a_difference_needs_replace():
 
 
 @virtual_time
+async def test_replacing_what_a_live_socket_can_take_over_dials_nothing():
+    async with World().running() as world:
+        socket = await world.connect()
+        body = {"id": "a", "url": URL, "replace": True}
+        changed = await world.command("connect", **body, topic="other", tags={"k": "v"}, autoReconnect=False)
+        assert changed["reason"] == "replaced topic, autoReconnect, tags"
+        await world.settle()
+        socket.push("1")
+        await world.settle()
+        assert (world.dialer.dials, socket.is_open) == (1, True)
+        assert [event.topic for event in world.publisher.events if event.type.endswith("frame")] == ["other"]
+        await world.command("connect", **body, topic="other", options={"pingIntervalS": 7}, autoReconnect=False)
+        await world.settle()
+        assert (world.dialer.dials, socket.is_open) == (2, False)
+
+
+@virtual_time
+async def test_a_late_replace_keeps_the_topic_and_tags_of_newer_commands():
+    world = World()
+    await world.command("connect", id="a", url=URL, topic="first", issuedAt="2025-12-31T10:00:00Z")
+    await world.command("startPublish", id="a", topic="newest", issuedAt="2025-12-31T10:00:09Z")
+    await world.command("setTags", id="a", tags={"new": "est"}, issuedAt="2025-12-31T10:00:09Z")
+    body = {"url": "wss://other.example", "topic": "late", "tags": {"la": "te"}, "replace": True}
+    outcome = await world.command("connect", id="a", **body, issuedAt="2025-12-31T10:00:05Z")
+    record = await world.record()
+    assert outcome["status"] == "accepted"
+    assert (record.url, record.topic, record.tags) == ("wss://other.example", "newest", {"new": "est"})
+
+
+@virtual_time
+async def test_a_connection_that_is_made_again_owes_nothing_to_its_life_before():
+    world = World()
+    await world.command("connect", id="a", url=URL, topic="old", issuedAt="2025-12-31T10:00:00Z")
+    await world.command("startPublish", id="a", topic="older", issuedAt="2025-12-31T10:00:09Z")
+    await world.command("disconnect", id="a", issuedAt="2025-12-31T10:00:03Z")
+    await world.command("connect", id="a", url=URL, topic="new", issuedAt="2025-12-31T10:00:04Z")
+    assert (await world.record()).topic == "new"
+
+
+@virtual_time
 async def test_a_late_connect_does_not_undo_its_disconnect():
     world = World()
     await world.command("disconnect", id="a", issuedAt="2025-12-31T10:00:05Z")
@@ -160,9 +201,27 @@ async def test_aspects_are_ordered_each_for_itself():
 
 
 @virtual_time
-async def test_two_commands_that_race_on_two_aspects_both_survive():
-    import asyncio
+async def test_commands_of_two_processes_that_race_on_two_aspects_both_survive():
+    one = World()
+    await one.command("connect", id="a", url=URL)
+    other = World(store=one.store)  # another process: no lock is shared, only the store
 
+    async def let_the_other_go_on(operation: str, key: str) -> None:
+        await asyncio.sleep(0)
+
+    one.store.before = let_the_other_go_on
+    async with asyncio.TaskGroup() as group:
+        for number in range(5):
+            group.create_task(one.command("setTags", id="a", tags={"n": str(number)}))
+            group.create_task(other.command("startPublish", id="a", topic=f"t{number}"))
+    record = await one.record()
+    assert record.tags["n"] in "01234"
+    assert (record.topic or "")[:1] == "t"
+    assert len(record.outcomes) == 11
+
+
+@virtual_time
+async def test_two_commands_that_race_on_two_aspects_both_survive():
     world = World()
     await world.command("connect", id="a", url=URL)
     async with asyncio.TaskGroup() as group:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime, timedelta
+
 import pytest
 
 from runtime.failure import Failure, FailureKind, classify_status
 from runtime.models.status import ConnectionStatus
-from runtime.ports import Limits
+from runtime.ports import Dial, Limits
 from tests.unit.world import URL, World
 from tests.virtual_time import virtual_time
 
@@ -136,6 +139,7 @@ async def test_disconnect_closes_with_1000_and_leaves_a_tombstone_that_is_purged
         assert record.status is ConnectionStatus.DISCONNECTED
         await world.settle(61)
         await world.host.sweep()
+        await world.settle()
         assert await world.records.get("a") is None
         assert await world.records.ids() == []
 
@@ -236,3 +240,142 @@ async def test_a_garbage_record_is_quarantined_and_in_nobodys_way():
         await world.settle()
         assert world.data("notice")[0]["connectionId"] == "bad"
         assert (await world.record("good")).status is ConnectionStatus.CONNECTED
+
+
+@virtual_time
+async def test_a_sweep_that_has_read_an_old_record_undoes_no_command():
+    async with World().running() as world:
+        socket = await world.connect()
+
+        async def while_the_sweep_reads(operation: str, key: str) -> None:
+            if operation == "get_many" and "websocket-a" in key:
+                world.store.before = None
+                old = dict(world.store.values)
+                await world.command("startPublish", id="a", topic="new")
+                await world.settle()
+                fresh, world.store.values = world.store.values, old
+                asyncio.get_running_loop().call_soon(setattr, world.store, "values", fresh)
+
+        world.store.before = while_the_sweep_reads
+        await world.host.sweep()
+        socket.push("1")
+        await world.settle()
+        (frame,) = [event for event in world.publisher.events if event.type.endswith("frame")]
+        assert (frame.topic, world.dialer.dials) == ("new", 1)
+
+
+@virtual_time
+async def test_sends_to_a_reconnecting_connection_do_not_hammer_its_peer():
+    async with World().running() as world:
+        socket = await world.connect(options={"reconnectBaseDelayS": 20, "reconnectMaxDelayS": 20})
+        socket.lose()
+        await world.settle()
+        for number in range(50):
+            await world.command("send", id="a", message=str(number))
+            await world.settle(0.1)
+        assert world.dialer.dials == 1
+        await world.settle(20)
+        assert world.dialer.sockets[-1].sent == [str(number) for number in range(50)]
+
+
+@virtual_time
+async def test_a_reconnect_at_the_moment_of_giving_up_is_heard():
+    async with World().running() as world:
+        world.dialer.failures = [Failure(FailureKind.FORBIDDEN, "never")]
+
+        async def just_then(dial: Dial) -> None:
+            world.dialer.before = None
+            await world.command("reconnect", id="a")
+            await world.settle(0)
+
+        world.dialer.before = just_then
+        await world.command("connect", id="a", url=URL, autoReconnect=True)
+        await world.settle(5)
+        assert (await world.record()).status is ConnectionStatus.CONNECTED
+
+
+@virtual_time
+async def test_a_full_host_says_so_once_and_takes_the_next_when_there_is_room():
+    async with World(Limits(max_connections=1)).running() as world:
+        await world.connect("a")
+        for id_ in ("b", "c"):
+            await world.command("connect", id=id_, url=URL, autoReconnect=True)
+        await world.settle()
+        assert world.dialer.dials == 1
+        assert [data["reason"] for data in world.data("notice")] == [
+            "me holds 1 connections (max_connections): others wait"
+        ]
+        await world.command("disconnect", id="a")
+        await world.settle()
+        await world.host.sweep()
+        await world.settle()
+        assert world.dialer.dials == 2
+
+
+@virtual_time
+async def test_a_keeper_whose_courier_fails_closes_its_socket_and_is_claimed_again():
+    async with World().running() as world:
+        socket = await world.connect()
+
+        async def explode(operation: str, key: str) -> None:
+            if "outbox" in key:
+                raise ZeroDivisionError
+
+        world.store.before = explode
+        await world.command("startPublish", id="a", topic="t2")
+        await world.settle()
+        assert not socket.is_open
+        assert [name for name, _ in world.observer.warnings] == ["keeper_failed"]
+        world.store.before = None
+        await world.host.sweep()
+        await world.settle()
+        assert world.dialer.sockets[-1].is_open
+
+
+@virtual_time
+async def test_frames_that_a_drain_could_not_publish_lie_in_the_gap_of_the_next_start():
+    world = World()
+
+    async def never(events) -> None:
+        await asyncio.Event().wait()
+
+    async with world.running():
+        socket = await world.connect()
+        world.publisher.before = never
+        socket.push("lost")
+        await world.settle(5)
+        lost_at = world.clock.now() - timedelta(seconds=5)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3):
+                await world.host.drain()
+        assert (await world.record()).instance_id is None
+        read_until = world.host.read_until()
+    world.publisher.before = None
+    world.new_host()
+    world.host.predecessors_read_until = read_until
+    async with world.running():
+        await world.host.sweep()
+        await world.settle()
+        (gap,) = world.data("gap")
+        assert datetime.fromisoformat(gap["fromTime"]) <= lost_at
+
+
+@virtual_time
+async def test_a_gap_that_could_not_be_announced_is_still_open_for_the_next_owner():
+    world = World()
+    async with world.running():
+        socket = await world.connect(options={"queueMaxMessages": 1, "overflow": "drop_oldest"})
+        await world.settle(5)
+
+        async def never(events) -> None:
+            await asyncio.Event().wait()
+
+        world.publisher.before = never
+        before = world.clock.now()
+        for number in range(5):
+            socket.push(str(number))
+            await world.settle(1)
+        assert before <= world.host.read_until() < before + timedelta(seconds=1)
+        socket.lose()
+        await world.settle(5)
+        assert world.host.read_until() < before + timedelta(seconds=1)

@@ -16,9 +16,9 @@ from runtime.dispatch import Dispatch
 from runtime.host.announcer import Announcer
 from runtime.host.dialing import GuardedDialer
 from runtime.host.host import Host
-from runtime.host.keeper import Tools
 from runtime.host.publisher import Lane, Lanes
 from runtime.host.status import StatusWriter
+from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.ports import Limits, Names
 from runtime.records import Records
@@ -58,7 +58,7 @@ class World:
         self.lane = Lane(self.publisher, self.clock, self.random, self.observer, self._refused)
         self.events_lane = Lane(self.publisher, self.clock, self.random, self.observer, self._refused)
         self.announcer = Announcer(self.events_lane, self.clock, self.names, self.limits, self.observer)
-        self.writer = StatusWriter(self.records, self.clock, self.observer, 4, lambda id_: self.host.on_lost(id_))
+        self.writer = StatusWriter(self.records, self.clock, self.observer, 4, lambda id_: self.host.nudge(id_))
         guarded = GuardedDialer(self.resolver, self.dialer, False, self.limits.max_handshakes)
         tools = Tools(
             self.records, guarded, self.announcer, self.writer, self.clock, lambda: self.random(), self.observer

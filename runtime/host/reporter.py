@@ -1,0 +1,119 @@
+"""Tells how an owned connection is: an event at once, the actual half of the record soon, the last write for sure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from runtime import ownership
+from runtime.backoff import Retry
+from runtime.errors import GarbageRecordError, OwnershipLostError, StoreError
+from runtime.host.tools import Tools
+from runtime.models.connection import WebSocketConnection
+from runtime.models.status import ConnectionStatus, transition
+
+RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class Reporter:
+    """The one place where the status of an owned connection changes."""
+
+    tools: Tools
+    status: ConnectionStatus
+
+    def begin(self, record: WebSocketConnection) -> None:
+        """The connection was claimed; its record says so already."""
+        self.tools.announcer.status(record, self.status)
+
+    def enter(
+        self,
+        record: WebSocketConnection,
+        status: ConnectionStatus,
+        read_until: datetime | None,
+        reason: str | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        """The connection is in this status now. `read_until`: since when nobody reads, None while somebody does."""
+        self.status = transition(self.status, status)
+        self.tools.announcer.status(
+            record,
+            status,
+            reason=reason,
+            attempt=retry.attempt if retry else None,
+            retry_in_s=retry.delay_s if retry else None,
+        )
+        owner, epoch, now = _owner(record), record.epoch, self.tools.clock.now()
+        self.tools.writer.put(
+            record.id,
+            lambda stored: ownership.report(
+                stored,
+                instance_id=owner,
+                epoch=epoch,
+                status=status,
+                last_error=reason,
+                read_until=read_until,
+                now=now,
+            ),
+        )
+
+    async def end(
+        self, record: WebSocketConnection, reason: str | None, fail_outbox: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Disconnected, for good or until a command: event, record, outbox."""
+        self.status = transition(self.status, ConnectionStatus.DISCONNECTED)
+        self.tools.announcer.status(record, self.status, reason=reason or "by command")
+
+        async def write() -> None:
+            await self.tools.records.update(
+                record.id,
+                lambda stored: ownership.end(
+                    stored,
+                    instance_id=_owner(record),
+                    epoch=record.epoch,
+                    generation=record.generation,
+                    reason=reason,
+                    now=self.tools.clock.now(),
+                ),
+            )
+            await fail_outbox(reason or "the connection was disconnected")
+
+        await self._until_written(record, write)
+
+    async def release(self, record: WebSocketConnection, read_until: datetime) -> None:
+        """Left for the next owner."""
+
+        async def write() -> None:
+            await self.tools.records.update(
+                record.id,
+                lambda stored: ownership.release(
+                    stored,
+                    instance_id=_owner(record),
+                    epoch=record.epoch,
+                    reason="the manager was stopped",
+                    read_until=read_until,
+                    now=self.tools.clock.now(),
+                ),
+            )
+
+        await self._until_written(record, write)
+
+    async def _until_written(self, record: WebSocketConnection, write: Callable[[], Awaitable[None]]) -> None:
+        """The last write, until it is done or another owns the record."""
+        self.tools.writer.forget(record.id)
+        while True:
+            try:
+                await write()
+            except StoreError as error:
+                self.tools.observer.warn("record_write_failed", id=record.id, reason=str(error))
+                await self.tools.clock.sleep(RETRY_S)
+            except (OwnershipLostError, GarbageRecordError):
+                return
+            else:
+                return
+
+
+def _owner(record: WebSocketConnection) -> str:
+    assert record.instance_id is not None
+    return record.instance_id
