@@ -11,8 +11,14 @@ demo: $(VENV)/.installed
 run: $(VENV)/.installed
 	@$(BIN)/wsm run $(ARGS)
 
+# make test ARGS="tests/unit -k sweep" runs a part, without coverage.
 test: $(VENV)/.installed
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest --cov tests/unit tests/contract tests/integration
+	$(BIN)/pytest tests/acceptance
+endif
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -21,7 +27,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
-	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/bench.py $(if $(JSON),--json $(JSON))
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 1; }
