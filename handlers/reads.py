@@ -56,8 +56,17 @@ async def read_connection(query: ConnectionQuery, context: Context) -> dict[str,
     record = await context.records.get(query.id)
     if record is None or record.is_removed:
         raise NotFoundError(f"no connection '{query.id}' is known")
-    outcomes = [outcome.to_wire() for outcome in record.outcomes.values()]
-    return _view(record, context) | {"options": record.options.to_wire(), "outcomes": outcomes}
+    outbox = await context.records.outbox(query.id)
+    vitals = context.vitals(query.id)
+    return _view(record, context) | {
+        "options": record.options.to_wire(),
+        "outcomes": [outcome.to_wire() for outcome in record.outcomes.values()],
+        "waitingToBeSent": outbox.waiting_messages,
+        "sequence": vitals.sequence if vitals is not None else None,
+        "framesWithoutTopic": vitals.unpublished if vitals is not None else None,
+        "queuedMessages": vitals.queued_messages if vitals is not None else None,
+        "queuedBytes": vitals.queued_bytes if vitals is not None else None,
+    }
 
 
 async def read_instances(query: InstancesQuery, context: Context) -> list[dict[str, Any]]:
@@ -89,7 +98,8 @@ def _fits(record: WebSocketConnection, query: ConnectionsQuery) -> bool:
 
 
 def _view(record: WebSocketConnection, context: Context, *, full: bool = False) -> dict[str, Any]:
-    last = context.last_frame_at(record.id)
+    vitals = context.vitals(record.id)
+    last = vitals.last_frame_at if vitals is not None else None
     view: dict[str, Any] = {
         "id": record.id,
         "url": record.url if full else mask_url(record.url),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from runtime.judging import Decide, Judge, Order
 from runtime.models.connection import Aspect, WebSocketConnection
 from runtime.models.outcome import Outcome
-from runtime.ports import Clock, Limits, Names, Nudges, Sweeper
+from runtime.ports import Clock, Limits, Names, Nudges, Sweeper, Vitals
 from runtime.records import Records
 
 
@@ -23,7 +22,7 @@ class Context:
     names: Names
     limits: Limits
     sweeper: Sweeper | None = None
-    last_frame_at: Callable[[str], datetime | None] = lambda _id: None
+    vitals: Callable[[str], Vitals | None] = lambda _id: None
 
     async def apply(self, order: Order, aspect: Aspect, decide: Decide) -> Outcome:
         """Apply a command to its record and nudge whoever must act on it."""

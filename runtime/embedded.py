@@ -107,7 +107,7 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
             lambda: len(host.keepers),
             host.read_until,
         )
-        context = Context(records, bus, clock, names, limits, host, host.last_frame_at)
+        context = Context(records, bus, clock, names, limits, host, host.vitals)
         dispatch = Dispatch(ROUTES, QUERIES, context, announcer.announce)
         bus.subscribe_nudges(names.host_topic, host.nudge)
         bus.subscribe_nudges(names.owner_topic(me), host.nudge)

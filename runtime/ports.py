@@ -138,6 +138,21 @@ class Sweeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """What a host knows of a connection that it holds, and never stores.
+
+    `sequence`: of the last frame numbered in this epoch. `unpublished`: frames of this epoch that came while no topic
+    was set. `queued_messages`, `queued_bytes`: read and not yet published.
+    """
+
+    last_frame_at: datetime | None
+    sequence: int
+    unpublished: int
+    queued_messages: int
+    queued_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """The names that a deployment may change."""
 

@@ -17,7 +17,7 @@ from runtime.host.queue import FrameQueue
 from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.ownership import Step
-from runtime.ports import Limits
+from runtime.ports import Limits, Vitals
 
 WORKERS = 8
 
@@ -107,10 +107,10 @@ class Host:
         oldest = min((since for since in open_since if since is not None), default=now.timestamp())
         return min(datetime.fromtimestamp(oldest, now.tzinfo), now)
 
-    def last_frame_at(self, connection_id: str) -> datetime | None:
-        """When the last frame of a connection of this host came."""
+    def vitals(self, connection_id: str) -> Vitals | None:
+        """What is known of a connection of this host, None of any other."""
         keeper = self.keepers.get(connection_id)
-        return keeper.session.last_frame_at if keeper is not None and keeper.session is not None else None
+        return keeper.vitals() if keeper is not None else None
 
     async def _work(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.events import GapAnnounced, GapKind
 from runtime.models.status import ConnectionStatus
+from runtime.ports import Vitals
 from runtime.reconnect import LifeEnded, keep_alive
 
 _S = ConnectionStatus
@@ -36,6 +37,8 @@ class Keeper:
     _blind_from: datetime | None = field(init=False)
     _blind_reason: str = "the owner before is gone"
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _last_frame_at: datetime | None = None
+    _unpublished: int = 0
     _lost: bool = False
     _draining: bool = False
 
@@ -72,6 +75,17 @@ class Keeper:
     def is_outdated_by(self, record: WebSocketConnection) -> bool:
         """Whether a record says something that this keeper does not act on."""
         return _wishes(record) != _wishes(self.record)
+
+    def vitals(self) -> Vitals:
+        """How the connection is, for whoever asks."""
+        session = self.session
+        return Vitals(
+            last_frame_at=(session.last_frame_at if session is not None else None) or self._last_frame_at,
+            sequence=self._publisher.sequence,
+            unpublished=self._unpublished + (session.unpublished if session is not None else 0),
+            queued_messages=len(self.queue),
+            queued_bytes=self.queue.size_bytes,
+        )
 
     def lose(self) -> None:
         """Another owns the connection now, or nobody: close, and write nothing."""
@@ -156,6 +170,8 @@ class Keeper:
             raise
         finally:
             self.session = None
+            self._last_frame_at = session.last_frame_at or self._last_frame_at
+            self._unpublished += session.unpublished
             self.record.attach()
             socket.close_now()
 
@@ -191,7 +207,7 @@ class Keeper:
     def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
         self.courier.disconnected()
         if connected:
-            complete = lost is None or lost.complete
+            complete = lost.complete if lost is not None else not session.is_paused
             self._blind_from = self.tools.clock.now() if complete else session.alive_at
             self._blind_reason = str(lost) if lost is not None else "closed by command"
 

@@ -35,6 +35,11 @@ class Session:
         self.alive_at = self.clock.now()
         self._seen = self.clock.monotonic()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is (or was, at the end) read because the queue is full."""
+        return self._paused
+
     async def open(self) -> None:
         """Send the opening messages, in order. Raises SocketLost."""
         for message in self.options.opening_messages:
@@ -75,11 +80,9 @@ class Session:
     async def _wait_for_room(self) -> None:
         """Not reading: TCP pushes back on the peer, and the timers rest, since pongs are not read either."""
         self._paused = True
-        try:
-            await self.queue.wait_for_room()
-        finally:
-            self._paused = False
-            self._seen = self.clock.monotonic()
+        await self.queue.wait_for_room()
+        self._paused = False
+        self._seen = self.clock.monotonic()
 
     async def _keep_alive(self) -> None:
         interval, patience = self.options.ping_interval_s, self.options.ping_timeout_s

@@ -379,3 +379,51 @@ async def test_a_gap_that_could_not_be_announced_is_still_open_for_the_next_owne
         socket.lose()
         await world.settle(5)
         assert world.host.read_until() < before + timedelta(seconds=1)
+
+
+@virtual_time
+async def test_a_read_shows_frames_without_topic_what_is_queued_and_what_waits_to_be_sent():
+    async with World().running() as world:
+        socket = await world.connect(topic=None)
+        socket.push("1", "2")
+        await world.settle()
+        socket.lose()
+        await world.settle()
+        await world.command("send", id="a", message="later")
+        await world.command("startPublish", id="a", topic="t")
+        waiting = await world.command("connection", id="a")
+        assert (waiting["framesWithoutTopic"], waiting["sequence"], waiting["waitingToBeSent"]) == (2, 0, 1)
+        assert waiting["lastFrameAt"] is not None
+        await world.settle(2)
+
+        async def never(events) -> None:
+            await asyncio.Event().wait()
+
+        world.publisher.before = never
+        world.dialer.sockets[-1].push("3", "4")
+        await world.settle()
+        blocked = await world.command("connection", id="a")
+        assert (blocked["sequence"], blocked["queuedMessages"], blocked["waitingToBeSent"]) == (2, 2, 0)
+        assert blocked["queuedBytes"] > 2
+
+
+@virtual_time
+async def test_what_a_full_queue_kept_from_being_read_lies_in_the_gap_of_a_reconnect():
+    async with World().running() as world:
+        socket = await world.connect(options={"queueMaxMessages": 1})
+        hold = asyncio.Event()
+
+        async def held(events) -> None:
+            if events[0].type.endswith("frame"):
+                await hold.wait()
+
+        world.publisher.before = held
+        socket.push("read", "never read")
+        paused_at = world.clock.now()
+        await world.settle(30)
+        await world.command("reconnect", id="a")
+        await world.settle()
+        hold.set()
+        await world.settle()
+        (gap,) = world.data("gap")
+        assert datetime.fromisoformat(gap["fromTime"]) <= paused_at + timedelta(seconds=0.1)

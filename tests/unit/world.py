@@ -65,7 +65,7 @@ class World:
         )
         self.host = Host("me", tools, Lanes([self.lane]), self.limits, lambda record: True)
         self.nudges.callbacks = {"websocket-host": self.host.nudge, "websocket-host-me": self.host.nudge}
-        context = Context(self.records, self.nudges, self.clock, self.names, self.limits, self.host)
+        context = Context(self.records, self.nudges, self.clock, self.names, self.limits, self.host, self.host.vitals)
         self.dispatch = Dispatch(ROUTES, QUERIES, context, self.announcer.announce)
 
     def _refused(self, *refused) -> None:
