@@ -147,8 +147,9 @@ class Courier:
             for item in marked.items:
                 if item.command_id in ids:
                     await self._send_item(socket, item, done)
-        except SocketLost:
-            self._socket = None  # the reader sees the same; what is marked is sent again on the next socket
+        except SocketLost:  # what is marked is sent again on the next socket, which may be there already
+            if self._socket is socket:
+                self._socket = None
         await self._settle(done)
 
     async def _send_item(self, socket: Socket, item: OutboxItem, done: list[Outcome]) -> None:
@@ -156,8 +157,12 @@ class Courier:
             deadline = self.clock.monotonic() + (item.timeout_s or self.request_timeout_s)
             expectation = expect(item.match, item.messages[0].content())
             self._waiting[item.command_id] = Waiting(item, expectation, deadline)
-        for message in item.messages:
-            await socket.send(message.content())
+        try:
+            for message in item.messages:
+                await socket.send(message.content())
+        except SocketLost:
+            self._waiting.pop(item.command_id, None)
+            raise
         if item.match is None:
             now = self.clock.now()
             done.append(outboxes.end_of(item, self.connection_id, OutcomeStatus.DONE, "sent", now))

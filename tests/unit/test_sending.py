@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from runtime.failure import classify_status
+from runtime.failure import SocketLost, classify_close, classify_status
 from tests.unit.world import URL, World
 from tests.virtual_time import virtual_time
 
@@ -150,3 +150,41 @@ async def test_disconnect_ends_what_still_waits():
         await world.command("disconnect", id="a")
         await world.settle()
         assert ends(world, "r") == ["accepted", "unknown"]
+
+
+@virtual_time
+async def test_a_request_that_was_cut_off_on_its_way_is_asked_again_on_the_next_socket():
+    async with World().running() as world:
+        socket = await world.connect()
+        await world.settle(20)
+
+        async def cut(message) -> None:
+            socket.lose()
+            await world.settle(0.001)
+            raise SocketLost(classify_close(None, ""))
+
+        socket.send = cut
+        await world.command("request", id="a", message="?", match={"contains": "!"}, commandId="r", timeoutS=50)
+        await world.settle(5)
+        world.dialer.sockets[-1].push("!")
+        await world.settle()
+        assert world.dialer.sockets[-1].sent == ["?"]
+        assert ends(world, "r") == ["accepted", "done"]
+
+
+@virtual_time
+async def test_a_send_that_fails_late_on_the_old_socket_leaves_the_new_one_in_use():
+    async with World().running() as world:
+        socket = await world.connect()
+        await world.settle(20)
+
+        async def fail_late(message) -> None:
+            socket.lose()
+            await world.settle(30)
+            raise SocketLost(classify_close(None, ""))
+
+        socket.send = fail_late
+        await world.command("send", id="a", message="x", commandId="s")
+        await world.settle(31)
+        assert world.dialer.sockets[-1].sent == ["x"]
+        assert ends(world, "s") == ["accepted", "done"]
