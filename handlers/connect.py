@@ -7,6 +7,7 @@ from runtime.judging import Applied, Order, Rejected
 from runtime.models.commands import Connect
 from runtime.models.connection import Aspect, Desired, WebSocketConnection
 from runtime.models.outcome import Outcome, OutcomeStatus
+from runtime.urls import parse_url
 
 _NEEDS_DIAL = frozenset({"url", "options"})  # all else holds for the socket that is open
 
@@ -15,6 +16,9 @@ async def connect(command: Connect, order: Order, context: Context) -> Outcome:
     """Put the id into the index, write the record, and look at the index again."""
     if command.topic is not None and context.names.is_reserved(command.topic):
         return order.outcome(OutcomeStatus.REJECTED, f"topic '{command.topic}' is reserved for the manager itself")
+    rule = context.guard.literal_refusal(parse_url(command.url).host)
+    if rule is not None:  # names are judged at each dial, since what they resolve to may change
+        return order.outcome(OutcomeStatus.REJECTED, f"the guard refuses the url's address: {rule}")
     await context.records.add_to_index(order.connection_id)
     outcome = await context.apply(order, Aspect.LIFE, lambda record: decide(record, command, order))
     await context.records.add_to_index(order.connection_id)

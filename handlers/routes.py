@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handlers.connect import connect
+from handlers.dead_letters import DeadLettersQuery, read_dead_letters, replay_dead_letters
 from handlers.disconnect import disconnect
 from handlers.health_sweep import health_sweep
 from handlers.reads import (
@@ -52,7 +53,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A read: its model and its function, which returns a JSON value."""
+    """What is no command: its model and its function, which returns a JSON value."""
 
     model: type[WireModel]
     handle: Callable[[Any, Context], Awaitable[Any]]
@@ -74,6 +75,8 @@ QUERIES: dict[str, Query] = {
     "connection": Query(ConnectionQuery, read_connection),
     "instances": Query(InstancesQuery, read_instances),
     "outcome": Query(OutcomeQuery, read_outcome),
+    "deadLetters": Query(DeadLettersQuery, read_dead_letters),
+    "replayDeadLetters": Query(DeadLettersQuery, replay_dead_letters),
 }
 
 SWEEP: Callable[[Context], Awaitable[Any]] = health_sweep

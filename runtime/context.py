@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from runtime.guard import Guard
 from runtime.judging import Decide, Judge, Order
 from runtime.models.connection import Aspect, WebSocketConnection
+from runtime.models.events import Event
 from runtime.models.outcome import Outcome
-from runtime.ports import Clock, Limits, Names, Nudges, Sweeper, Vitals
+from runtime.ports import Clock, DeadLetters, Limits, Names, Nudges, Sweeper, Vitals
 from runtime.records import Records
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The ports that handlers see."""
+    """The ports that handlers see.
+
+    `take_in` takes an event in as a broker would hand it over: a command to its handler, whose outcome it returns,
+    any other to its topic. Raises TransientError, EventRefusedError.
+    """
 
     records: Records
     nudges: Nudges
     clock: Clock
     names: Names
     limits: Limits
+    guard: Guard
+    dead_letters: DeadLetters
+    take_in: Callable[[Event], Awaitable[Outcome | None]]
     sweeper: Sweeper | None = None
     vitals: Callable[[str], Vitals | None] = lambda _id: None
 

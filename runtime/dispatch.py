@@ -13,7 +13,8 @@ from runtime.context import Context
 from runtime.errors import FieldProblem, InvalidInputError, NotFoundError
 from runtime.judging import Order, place_in_time
 from runtime.models.commands import BaseCommand
-from runtime.models.events import DEAD_LETTER, Event, outcome_event
+from runtime.models.dead_letter import DeadLetter
+from runtime.models.events import COMMAND, Event, outcome_event
 from runtime.models.outcome import Outcome, OutcomeStatus, outcome_of
 from runtime.models.wire import UtcTime, WireModel, format_time
 
@@ -90,7 +91,7 @@ class Dispatch:
             outcome = self._rejection(error, attributes)
         await self._publish(outcome)
         if outcome.status is OutcomeStatus.REJECTED:
-            await self._bury(body, outcome)
+            await self._bury(body, outcome, attributes)
         return outcome
 
     async def _invoke_command(self, method: str, body: bytes) -> Outcome:
@@ -140,10 +141,11 @@ class Dispatch:
     async def _publish(self, outcome: Outcome) -> None:
         await self.announce(outcome_event(self.context.names.events_topic, outcome))
 
-    async def _bury(self, body: bytes, outcome: Outcome) -> None:
-        topic, time = self.context.names.dead_letters_topic, format_time(self.context.clock.now())
-        event = Event(f"dead.{outcome.command_id}", topic, DEAD_LETTER, outcome.command, time, body, "text/plain")
-        await self.announce(event)
+    async def _bury(self, body: bytes, outcome: Outcome, attributes: CloudEventAttributes) -> None:
+        names, now = self.context.names, self.context.clock.now()
+        id_, subject, time = outcome.command_id, outcome.connection_id or "", format_time(attributes.time or now)
+        event = Event(id_, names.commands_topic, COMMAND, subject, time, body, source=attributes.source or "")
+        await self.announce(DeadLetter.of(event, outcome.reason, now).carried_to(names.dead_letters_topic))
 
 
 def _parse(body: bytes) -> object:

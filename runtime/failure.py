@@ -48,17 +48,17 @@ class SocketLost(ManagerError):
 
 
 # 5 s is the lower bound of the delay that the registry of close codes names for 1012 (RFC 6455, 7.4.1, as
-# extended by IANA); the same serves 1013 and 503 without Retry-After well.
+# extended by IANA); the same serves 1013, and 429 and 503 without Retry-After.
 RESTART_DELAY_S = 5
 _RETRIED_4XX = frozenset({408, 421, 425})
 _REFUSING_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 
 
 def classify_status(status: int, retry_after_s: float | None = None) -> Failure:
-    """An HTTP answer to the handshake that was not 101."""
+    """An HTTP answer to the handshake that was not 101; `retry_after_s` is its Retry-After, None if it had none."""
     reason = f"the server answered HTTP {status} to the handshake"
     if status in {429, 503}:
-        return Failure(FailureKind.THROTTLED, reason, retry_after_s or (RESTART_DELAY_S if status == 429 else 0))
+        return Failure(FailureKind.THROTTLED, reason, RESTART_DELAY_S if retry_after_s is None else retry_after_s)
     if 300 <= status < 400:
         return Failure(FailureKind.REFUSED, reason + "; redirects are not followed: use the final URL")
     if 400 <= status < 500 and status not in _RETRIED_4XX:

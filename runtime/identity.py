@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 # Where the platforms name a replica: Azure Container Apps, then Kubernetes by the downward API as Dapr wants it.
 _PLATFORM_VARIABLES = ("CONTAINER_APP_REPLICA_NAME", "POD_NAME")
+_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9._:-]")
+MAX_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class InstanceIdProvider:
     incarnation: str = field(default_factory=lambda: uuid4().hex)
 
     def get_instance_id(self) -> str:
-        """`WSM_INSTANCE_ID`, else the platform's replica name, else the host name."""
+        """`WSM_INSTANCE_ID`, else the platform's replica name, else the host name; fit for a key and a topic."""
         if self.configured:
             return self.configured
-        return next((os.environ[name] for name in _PLATFORM_VARIABLES if os.environ.get(name)), socket.gethostname())
+        named = next((os.environ[name] for name in _PLATFORM_VARIABLES if os.environ.get(name)), socket.gethostname())
+        return _NOT_ALLOWED.sub("-", named)[:MAX_LENGTH] or "host"

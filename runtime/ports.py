@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import Event
 from runtime.models.options import WebSocketOptions
 from runtime.urls import Endpoint
@@ -44,6 +45,16 @@ class Publisher(Protocol):
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         """Publish and wait for the acknowledgement. Raises PublishError, EventRefusedError."""
+
+
+class DeadLetters(Protocol):
+    """What was refused for good, kept until it is taken in again."""
+
+    async def read(self) -> list[DeadLetter]:
+        """All that are there, the oldest first. Raises StoreError."""
+
+    async def remove(self, letters: Sequence[DeadLetter]) -> None:
+        """Take out one for each of these; what is not there is passed over. Raises StoreError."""
 
 
 class Nudges(Protocol):

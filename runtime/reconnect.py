@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from runtime.backoff import Backoff, Exhausted, Retry
-from runtime.failure import DialError, Failure, SocketLost
+from runtime.failure import Failure
 from runtime.ports import Random
 
 
@@ -18,11 +18,6 @@ class LifeEnded(Exception):
         super().__init__(failure.reason)
         self.failure = failure
         self.lived_s = lived_s
-
-    @classmethod
-    def of(cls, error: DialError | SocketLost, lived_s: float = 0) -> LifeEnded:
-        """The end that an error means."""
-        return cls(error.failure, lived_s)
 
 
 async def keep_alive(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.ports import Limits, Names
 
+PREFIX = "WSM_"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,249}$")]
 _D = Limits()
 _N = Names()
 
@@ -30,39 +35,80 @@ class Mode(StrEnum):
     HOST = "host"
 
 
-class Settings(BaseSettings):
-    """Settings of `wsm run`. Durations are in seconds."""
+class EndpointSettings(BaseSettings):
+    """Where the manager answers: what `wsm run` and every command that speaks to it must agree on."""
 
-    model_config = SettingsConfigDict(env_prefix="WSM_", extra="forbid", populate_by_name=True)
-
-    profile: Profile = Field(Profile.EMBEDDED, description="embedded: no sidecar; dapr: a real sidecar")
-    mode: Mode = Field(Mode.ALL, description="which part runs")
-    data: Path = Field(Path(".wsm"), description="data folder of the embedded profile")
-    sink: str = Field(
-        "stdout",
-        validation_alias=AliasChoices("sink", "WSM_SINK", "K_SINK"),
-        description="stdout, or a URL that takes CloudEvents",
+    # The names among `validation_alias` are variables only: a platform's own PORT or API_TOKEN is none of ours.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
     )
-    sink_mode: Literal["binary", "structured"] = Field("binary", description="how CloudEvents are posted")
+
     host: str = Field(
-        "127.0.0.1", description="address of the endpoint", pattern=r"^(127\.\d+\.\d+\.\d+|::1|localhost)$"
+        "127.0.0.1",
+        pattern=r"^(127\.\d+\.\d+\.\d+|::1|localhost)$",
+        description="address of the endpoint, on the loopback interface",
     )
     port: int = Field(
         3500,
         ge=0,
         le=65535,
-        validation_alias=AliasChoices("port", "WSM_PORT", "DAPR_HTTP_PORT"),
-        description="port of the endpoint; 0: any free one",
+        validation_alias=AliasChoices("WSM_PORT", "DAPR_HTTP_PORT"),
+        description="port of the endpoint; 0: any free one; also by DAPR_HTTP_PORT",
     )
-    api_token: str | None = Field(
+    api_token: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("api_token", "WSM_API_TOKEN", "DAPR_API_TOKEN"),
-        description="what callers must send as dapr-api-token",
-        repr=False,
+        validation_alias=AliasChoices("WSM_API_TOKEN", "DAPR_API_TOKEN"),
+        description="what callers must send as dapr-api-token; also by DAPR_API_TOKEN",
     )
+    handlers_app_id: Name = Field(_N.handlers_app_id, description="app-id of the handlers")
+
+    def token(self) -> str | None:
+        """The API token in clear."""
+        return self.api_token.get_secret_value() if self.api_token else None
+
+    @classmethod
+    def variables(cls, name: str) -> tuple[str, ...]:
+        """The environment variables of a field; the first that is set counts."""
+        alias = cls.model_fields[name].validation_alias
+        return (
+            tuple(str(choice) for choice in alias.choices)
+            if isinstance(alias, AliasChoices)
+            else (PREFIX + name.upper(),)
+        )
+
+    @classmethod
+    def explain(cls, error: ValidationError, options: Collection[str] = ()) -> list[str]:
+        """A line for each wrong setting, without its value, called as it was given: by option or by variable."""
+        names = {spelling: name for name in cls.model_fields for spelling in (name, *cls.variables(name))}
+        is_set = {variable.upper() for variable, value in os.environ.items() if value}
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = names[str(problem["loc"][0])]
+            variables = cls.variables(name)
+            variable = next((variable for variable in variables if variable in is_set), variables[0])
+            shown = option(name) if name in options else variable
+            what = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            lines.append(f"{shown}: {what}")
+        return lines
+
+
+class Settings(EndpointSettings):
+    """Settings of `wsm run`. Durations are in seconds."""
+
+    profile: Profile = Field(Profile.EMBEDDED, description="embedded: no sidecar; dapr: a real one, not built yet")
+    mode: Mode = Field(Mode.ALL, description="which part runs; handlers and host alone are not built yet")
+    data: Path = Field(Path(".wsm"), description="data folder of the embedded profile")
+    sink: str = Field(
+        "stdout",
+        validation_alias=AliasChoices("WSM_SINK", "K_SINK"),
+        description="stdout, or a URL that takes CloudEvents; also by K_SINK",
+    )
+    sink_mode: Literal["binary", "structured"] = Field("binary", description="how CloudEvents are posted")
     allow_private: bool = Field(default=False, description="dial loopback and private networks too")
-    instance_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="id of this host")
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="console on a terminal, else json")
+    instance_id: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="id of this host; else the platform's, or the host name"
+    )
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
     max_connections: int = Field(_D.max_connections, ge=1, description="connections of this host")
     max_handshakes: int = Field(_D.max_handshakes, ge=1, description="handshakes in flight")
     max_skew_s: float = Field(_D.max_skew_s, ge=0, description="how far ahead issuedAt may be")
@@ -71,13 +117,33 @@ class Settings(BaseSettings):
     tombstone_ttl_s: float = Field(_D.tombstone_ttl_s, ge=0, description="until a removed record is purged")
     drain_deadline_s: float = Field(_D.drain_deadline_s, gt=0, description="for an orderly stop")
     events_max: int = Field(_D.events_max, ge=10, description="events in memory while the sink is away")
-    pubsub: str = Field(_N.pubsub, description="name of the pub/sub component")
-    statestore: str = Field(_N.statestore, description="name of the state store")
-    commands_topic: str = Field(_N.commands_topic, description="topic of commands")
-    events_topic: str = Field(_N.events_topic, description="topic of status, gaps and outcomes")
-    dead_letters_topic: str = Field(_N.dead_letters_topic, description="topic of dead letters")
-    handlers_app_id: str = Field(_N.handlers_app_id, description="app-id of the handlers")
-    host_app_id: str = Field(_N.host_app_id, description="app-id of the host")
+    pubsub: Name = Field(_N.pubsub, description="name of the pub/sub component")
+    statestore: Name = Field(_N.statestore, description="name of the state store")
+    commands_topic: Name = Field(_N.commands_topic, description="topic of commands")
+    events_topic: Name = Field(_N.events_topic, description="topic of status, gaps and outcomes")
+    dead_letters_topic: Name = Field(_N.dead_letters_topic, description="topic of dead letters")
+    host_app_id: Name = Field(_N.host_app_id, description="app-id of the host")
+
+    @field_validator("profile")
+    @classmethod
+    def _profile_is_built(cls, value: Profile) -> Profile:
+        if value is not Profile.EMBEDDED:
+            raise ValueError(f"the profile {value} is not built yet; use {Profile.EMBEDDED}")
+        return value
+
+    @field_validator("mode")
+    @classmethod
+    def _mode_is_built(cls, value: Mode) -> Mode:
+        if value is not Mode.ALL:
+            raise ValueError(f"the mode {value} is not built yet; use {Mode.ALL}")
+        return value
+
+    @field_validator("sink")
+    @classmethod
+    def _sink_is_known(cls, value: str) -> str:
+        if value != "stdout" and not value.startswith(("http://", "https://")):
+            raise ValueError("must be stdout, or a URL that starts with http:// or https://")
+        return value
 
     def names(self) -> Names:
         """The names of this deployment."""
@@ -104,3 +170,15 @@ class Settings(BaseSettings):
             events_max=self.events_max,
             names=self.names(),
         )
+
+
+def option(name: str) -> str:
+    """The option of `wsm run` for a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Variables with our prefix that no setting reads, each with the setting that may have been meant."""
+    known = [variable for name in Settings.model_fields for variable in Settings.variables(name)]
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return [(name, next(iter(get_close_matches(name.upper(), known, 1, 0.8)), None)) for name in unknown]

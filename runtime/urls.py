@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 MAX_URL_LENGTH = 8192
 MASK = "***"
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,39 @@ def parse_url(url: str) -> Endpoint:
         raise ValueError("url names port 0, which cannot be dialled")
     if "#" in url:
         raise ValueError("url has a fragment (#…), which RFC 6455 forbids; encode # as %23")
+    _check_user_info(parts)
+    _check_host(parts.hostname)
     secure = parts.scheme == "wss"
     return Endpoint(secure, parts.hostname, port or (443 if secure else 80))
+
+
+def _check_user_info(parts: SplitResult) -> None:
+    """User-info becomes an Authorization header (RFC 7617), which has a name and a password."""
+    if parts.username is None:
+        return
+    if parts.password is None:
+        raise ValueError("url has a user name without a password; write user:@host for an empty one")
+    try:
+        unquote(parts.username + parts.password, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("url has user-info that is not UTF-8 under its %-encoding") from None
+
+
+def _check_host(host: str) -> None:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("url names a host that is no valid name: a label is empty, too long or not allowed") from None
 
 
 def mask_url(url: str) -> str:
     """The URL with user-info and the values of query parameters replaced by `***`."""
     try:
         parts = urlsplit(url)
-        netloc = parts.netloc
     except ValueError:
+        return MASK
+    netloc = parts.netloc
+    if parts.scheme and not netloc:  # what stands before a host cannot be told from it
         return MASK
     if "@" in netloc:
         netloc = f"{MASK}@{netloc.rpartition('@')[2]}"

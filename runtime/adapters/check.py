@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from runtime.adapters.resolver import SystemResolver
 from runtime.failure import DialError
-from runtime.guard import refusal
+from runtime.guard import Guard
 from runtime.urls import parse_url
 
 
@@ -19,19 +19,16 @@ class CheckResult:
     addresses: list[tuple[str, str | None]] = field(default_factory=list)
 
 
-async def check_url(url: str, *, allow_private: bool) -> CheckResult:
+async def check_url(url: str, guard: Guard) -> CheckResult:
     """Parse, resolve and judge a URL as a dial would."""
     try:
         endpoint = parse_url(url)
     except ValueError as error:
         return CheckResult(allowed=False, reason=str(error))
-    resolver = SystemResolver()
     try:
-        found = await resolver.resolve(endpoint.host, endpoint.port)
+        found = await SystemResolver().resolve(endpoint.host, endpoint.port)
     except DialError as error:
         return CheckResult(allowed=False, reason=str(error))
-    finally:
-        resolver.close()
-    judged = [(address, refusal(address, allow_private=allow_private)) for address in found]
+    judged = [(address, guard.refusal(address)) for address in found]
     bad = next((f"{address} is refused: {rule}" for address, rule in judged if rule), None)
     return CheckResult(bad is None, bad or "every address may be dialled", judged)

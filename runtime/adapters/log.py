@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, TextIO
 
 import structlog
 
 
 class Log:
-    """Logs are constants plus fields."""
+    """Logs are constants plus fields. A log that cannot be written stops nothing."""
 
-    def __init__(self, form: Literal["auto", "console", "json"] = "auto") -> None:
-        console = form == "console" or (form == "auto" and sys.stderr.isatty())
-        renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    def __init__(self, form: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        on_terminal = stream.isatty()
+        renderer: Any = structlog.processors.JSONRenderer()
+        if form == "console" or (form == "auto" and on_terminal):
+            renderer = structlog.dev.ConsoleRenderer(colors=on_terminal)
         self._log = structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr),
+            structlog.PrintLogger(stream),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -24,7 +28,9 @@ class Log:
         )
 
     def log(self, event: str, **fields: object) -> None:
-        self._log.info(event, **fields)
+        with suppress(OSError):
+            self._log.info(event, **fields)
 
     def warn(self, event: str, **fields: object) -> None:
-        self._log.warning(event, **fields)
+        with suppress(OSError):
+            self._log.warning(event, **fields)

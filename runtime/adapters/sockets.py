@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
-from email.utils import parsedate_to_datetime
+from contextlib import suppress
 from functools import cache
 
+from aiohappyeyeballs import AddrInfoType, start_connection
 from typing_extensions import override
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -16,19 +18,25 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidStatus,
     InvalidURI,
+    TooManyFragments,
     WebSocketException,
 )
+from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from runtime.adapters.clock import SystemClock
+from runtime.adapters.retry_after import parse_retry_after
 from runtime.failure import DialError, Failure, FailureKind, SocketLost, classify_close, classify_status
 from runtime.ports import Dial
 
 _QUIET = logging.getLogger("runtime.websockets")
 _QUIET.setLevel(logging.CRITICAL)
+_NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 8
+_RETRY_AFTER_CAP_S = 86_400
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _default_tls() -> ssl.SSLContext:
     """One context for all: each costs half a megabyte."""
     return ssl.create_default_context()
 
@@ -41,95 +49,126 @@ class _Connect(connect):
         return exc
 
 
+class _Connection(ClientConnection):
+    """Cuts a peer that leaves the closing unfinished: the library leaves that to whoever sends next, maybe nobody."""
+
+    _cutting: asyncio.TimerHandle | None = None
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.close_deadline is not None:
+            self._cut_at(self.close_deadline)
+
+    @override
+    def eof_received(self) -> None:
+        super().eof_received()
+        self._cut_at(self.loop.time() + (self.close_timeout or 0))  # if the peer reads no more, we never finish writing
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._cutting is not None:
+            self._cutting.cancel()
+
+    def _cut_at(self, when: float) -> None:
+        if self._cutting is None:
+            self._cutting = self.loop.call_at(when, self.transport.abort)
+
+
 class WebSocketDialer:
-    """Connects a socket of our own to a checked address and hands it to the library."""
+    """Connects a socket of our own to a checked address and hands it to the library. `tls` is for wss."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
 
     async def dial(self, dial: Dial) -> WebSocketSocket:
         sock = await _open(dial)
-        secure = dial.endpoint.secure
         try:
-            connection = await _Connect(
-                dial.url,
-                sock=sock,
-                ssl=_tls() if secure else None,
-                server_hostname=dial.endpoint.host if secure else None,
-                proxy=None,
-                compression=None,
-                open_timeout=None,  # the caller bounds the whole dial
-                ping_interval=None,  # the keepalive is ours: it rests while we do not read
-                close_timeout=dial.options.close_timeout_s,
-                max_size=dial.options.max_message_bytes,
-                max_queue=1,
-                logger=_QUIET,
-            )
-        except BaseException as error:
+            connecting = self._handshake(dial, sock)
+        except (InvalidURI, ValueError):
             sock.close()
-            failure = _dial_failure(error)
-            if failure is None:
-                raise
-            raise DialError(failure) from None  # the library's text may hold the whole URL
-        return WebSocketSocket(connection)
+            raise DialError(Failure(FailureKind.FORBIDDEN, "the URL cannot be put into a handshake")) from None
+        try:
+            return WebSocketSocket(await connecting)  # from here on the socket is the transport's to close
+        except (OSError, EOFError, WebSocketException) as error:
+            raise DialError(_dial_failure(error)) from None  # the library's text may hold the whole URL
+
+    def _handshake(self, dial: Dial, sock: socket.socket) -> _Connect:
+        secure = dial.endpoint.secure
+        return _Connect(
+            dial.url,
+            sock=sock,
+            ssl=(self._tls or _default_tls()) if secure else None,
+            server_hostname=dial.endpoint.host if secure else None,
+            proxy=None,
+            compression=None,
+            open_timeout=None,  # the caller bounds the whole dial
+            ping_interval=None,  # the keepalive is ours: it rests while we do not read
+            close_timeout=dial.options.close_timeout_s,
+            max_size=dial.options.max_message_bytes,
+            max_queue=1,
+            logger=_QUIET,
+            create_connection=_Connection,
+        )
 
 
 async def _open(dial: Dial) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    reason = "no address"
-    for address in dial.addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, (address, dial.endpoint.port))
-        except OSError as error:
-            sock.close()
-            reason = error.strerror or str(error)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise DialError(Failure(FailureKind.TRANSIENT, f"the server cannot be reached: {reason}"))
+    """Race the checked addresses (RFC 8305): one that swallows packets must not eat the whole connect timeout."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
+    infos = [_addr_info(address, dial.endpoint.port) for address in dial.addresses]
+    try:
+        sock = await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER_S, socket_factory=_new_socket)
+    except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        reason = f"the server cannot be reached: {reason}"
+        raise DialError(Failure(FailureKind.TRANSIENT, reason)) from None
+    if task.cancelling() > cancels:  # swallowed where the library waits for those who lost the race
+        sock.close()
+        raise asyncio.CancelledError
+    return sock
 
 
-def _dial_failure(error: BaseException) -> Failure | None:
-    """What a failed handshake means; None for what is not a failure of the dial."""
+def _addr_info(address: str, port: int) -> AddrInfoType:
+    if ":" in address:
+        return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)
+    return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)
+
+
+def _new_socket(info: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = info
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _dial_failure(error: Exception) -> Failure:
+    """What a failed handshake means."""
     match error:
         case InvalidStatus():
-            return classify_status(error.response.status_code, _retry_after(error.response.headers.get("Retry-After")))
+            header = error.response.headers.get("Retry-After")
+            wait_s = parse_retry_after(header, now=SystemClock().now(), cap_s=_RETRY_AFTER_CAP_S)
+            return classify_status(error.response.status_code, wait_s)
         case ssl.SSLCertVerificationError():
             return Failure(FailureKind.REFUSED, f"the server's certificate is not trusted: {error.verify_message}")
         case ssl.SSLError():
             return Failure(FailureKind.TRANSIENT, f"TLS failed: {error.reason or 'the handshake broke'}")
-        case InvalidURI():
-            return Failure(FailureKind.REFUSED, "the server redirects to an address that is not followed")
-        case InvalidHandshake():
-            return Failure(FailureKind.TRANSIENT, f"the handshake is invalid: {type(error).__name__}")
-        case WebSocketException() | OSError() | EOFError():
-            return Failure(FailureKind.TRANSIENT, "the server hung up during the handshake")
+        case InvalidHandshake() if not isinstance(error.__cause__, EOFError):
+            return Failure(FailureKind.TRANSIENT, f"the server's answer is no handshake: {type(error).__name__}")
         case _:
-            return None
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Retry-After (RFC 9110, 10.2.3): seconds or a date."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(min(int(value), 86_400))
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - SystemClock().now()).total_seconds())
-    except (ValueError, TypeError):
-        return None
+            return Failure(FailureKind.TRANSIENT, "the server hung up during the handshake")
 
 
 class WebSocketSocket:
     """One live websockets connection."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_pings")
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._pings = 0
 
     async def receive(self) -> str | bytes:
         try:
@@ -142,19 +181,35 @@ class WebSocketSocket:
             await self._connection.send(message)
         except ConnectionClosed as closed:
             raise _lost(closed) from None
+        if self._connection.state is State.CLOSED:  # its wait for room ended because the transport was cut
+            raise _lost(self._connection.close_exc)
 
     async def ping(self) -> None:
+        self._pings += 1
+        payload = self._pings.to_bytes(8)
         try:
-            pong = await self._connection.ping()
-            await pong
+            await (await self._connection.ping(payload))
         except ConnectionClosed as closed:
             raise _lost(closed) from None
+        finally:
+            self._connection.pending_pings.pop(payload, None)  # or a peer that never answers fills the memory
 
     async def close(self, code: int, reason: str) -> None:
+        discarding = asyncio.create_task(self._discard())
         try:
-            await self._connection.close(code, reason)
+            async with asyncio.timeout(self._connection.close_timeout):  # the library bounds all but its writing
+                await self._connection.close(code, reason)
         except (OSError, WebSocketException):
+            pass
+        finally:
+            discarding.cancel()
             self.close_now()
+
+    async def _discard(self) -> None:
+        """Read on, since the peer's close frame comes after all that it had sent before."""
+        with suppress(WebSocketException):  # it is closed, or another task still reads
+            while True:
+                await self._connection.recv()
 
     def close_now(self) -> None:
         self._connection.transport.abort()
@@ -165,5 +220,8 @@ def _lost(closed: ConnectionClosed) -> SocketLost:
     if closed.rcvd is not None and closed.rcvd_then_sent is not False:
         return SocketLost(classify_close(closed.rcvd.code, closed.rcvd.reason), complete=True)
     if closed.sent is not None:
-        return SocketLost(classify_close(closed.sent.code, closed.sent.reason, sent_first=True))
+        reason = closed.sent.reason
+        if closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not isinstance(closed.__cause__, TooManyFragments):
+            reason += " (maxMessageBytes)"
+        return SocketLost(classify_close(closed.sent.code, reason, sent_first=True))
     return SocketLost(classify_close(None, ""))

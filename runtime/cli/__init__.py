@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
-from runtime.cli import commands, declare, reading, server
+from runtime.cli import commands, dead_letters, declare, reading, server
+
+
+class Wsm(TyperGroup):
+    """The group of commands; `run` is made when it is called for."""
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[:1] == ["run"]:
+            self.add_command(server.run_command(), "run")
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
+    cls=Wsm,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -17,7 +31,7 @@ app = typer.Typer(
 )
 
 _PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Run": {"run": server.run, "demo": server.demo, "settings": server.settings},
+    "Run": {"run": server.run, "demo": server.demo},
     "Change": {
         "connect": commands.connect,
         "disconnect": commands.disconnect,
@@ -34,6 +48,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "show": reading.show,
         "instances": reading.instances,
         "outcome": reading.outcome,
+        "dead-letters": dead_letters.dead_letters,
         "tail": reading.tail,
         "export": declare.export,
         "check": reading.check,
@@ -42,7 +57,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for _panel, _functions in _PANELS.items():
     for _name, _function in _functions.items():
-        app.command(_name, rich_help_panel=_panel)(_function)
+        app.command(_name, help=server.RUN_HELP if _name == "run" else None, rich_help_panel=_panel)(_function)
 
 
 def _print_version(wanted: bool) -> None:

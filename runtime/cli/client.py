@@ -3,84 +3,113 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, NoReturn
 
 import aiohttp
 import orjson
-import typer
 
-EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_TIMEOUT = 1, 2, 3, 4
-CALL_TIMEOUT_S = 30
+from runtime.cli.calls import EXIT_REFUSED, EXIT_TIMEOUT, EXIT_UNREACHABLE, CallFailed
+from runtime.settings import EndpointSettings
 
-
-class CallFailed(Exception):
-    """A call that did not bring an answer; `exit_code` is what the command ends with."""
-
-    def __init__(self, message: str, exit_code: int, status: int | None = None) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-        self.status = status
+CALL_TIMEOUT_S = 30.0
+TAIL_SILENCE_S = 60.0  # the endpoint sends an empty line every 15 s
 
 
 class Client:
     """One session; no ambient proxy."""
 
-    def __init__(self) -> None:
-        self.base = f"http://127.0.0.1:{os.environ.get('DAPR_HTTP_PORT', '3500')}"
-        self.app_id = os.environ.get("WSM_HANDLERS_APP_ID", "websocket-handlers")
-        token = os.environ.get("DAPR_API_TOKEN")
-        self._headers = {"dapr-api-token": token} if token else {}
+    def __init__(self, settings: EndpointSettings, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.base = f"http://{host}:{settings.port}"
+        self.app_id = settings.handlers_app_id
+        self._token, self._timeout_s = settings.token(), timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
-        timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout, trust_env=False)
+        headers = {"dapr-api-token": self._token} if self._token else {}
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        self._session = aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._session is not None
         await self._session.close()
 
-    async def call(self, method: str, **body: Any) -> Any:
-        """Invoke a method of the handlers' app and return its JSON. Raises CallFailed."""
+    async def command(self, method: str, **body: Any) -> dict[str, Any]:
+        """Give a command and return its outcome. Raises CallFailed."""
+        outcome = await self._call(method, body)
+        if not isinstance(outcome, dict) or not {"status", "reason", "connectionId"} <= outcome.keys():
+            self._no_sidecar()
+        return outcome
+
+    async def read_one(self, method: str, **body: Any) -> dict[str, Any]:
+        """Ask for one object. Raises CallFailed."""
+        found = await self._call(method, body)
+        return found if isinstance(found, dict) else self._no_sidecar()
+
+    async def read_many(self, method: str, **body: Any) -> list[dict[str, Any]]:
+        """Ask for a list of objects. Raises CallFailed."""
+        found = await self._call(method, body)
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            self._no_sidecar()
+        return found
+
+    async def _call(self, method: str, body: dict[str, Any]) -> Any:
+        """Invoke a method of the handlers' app and return its JSON."""
         assert self._session is not None
         url = f"{self.base}/v1.0/invoke/{self.app_id}/method/{method}"
         data = orjson.dumps({key: value for key, value in body.items() if value is not None})
         headers = {"Content-Type": "application/json"}
         try:
-            async with self._session.post(url, data=data, headers=headers) as answer:
+            async with self._session.post(url, data=data, headers=headers, allow_redirects=False) as answer:
                 text = await answer.read()
-                if answer.status == 200:
-                    return orjson.loads(text)
-                raise CallFailed(_message(text, answer.status), EXIT_REFUSED, answer.status)
         except TimeoutError:
-            raise CallFailed(f"{self.base} did not answer within {CALL_TIMEOUT_S} s", EXIT_TIMEOUT) from None
-        except aiohttp.ClientConnectionError:
-            raise self._unreachable() from None
-        except (aiohttp.ClientError, orjson.JSONDecodeError):
-            raise CallFailed(f"what answers at {self.base} is no sidecar", EXIT_UNREACHABLE) from None
+            raise CallFailed(f"{self.base} did not answer within {self._timeout_s:g} s", EXIT_TIMEOUT) from None
+        except aiohttp.ClientConnectorError:
+            self._unreachable()
+        except aiohttp.ClientConnectionError as error:
+            self._broke_off(error)
+        except aiohttp.ClientError:
+            self._no_sidecar()
+        if answer.status != 200:
+            self._refused(text, answer.status)
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            self._no_sidecar()
 
-    async def tail(self, topics: list[str]) -> AsyncIterator[dict[str, Any]]:
+    async def tail(self, topics: list[str]) -> AsyncGenerator[dict[str, Any]]:
         """CloudEvents as they come, until the other side ends. Raises CallFailed."""
         assert self._session is not None
-        no_limit = aiohttp.ClientTimeout(total=None)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=TAIL_SILENCE_S)
         params = [("topic", topic) for topic in topics]
+        url, has_begun = f"{self.base}/v1.0/tail", False
         try:
-            async with self._session.get(f"{self.base}/v1.0/tail", params=params, timeout=no_limit) as answer:
+            async with self._session.get(url, params=params, timeout=timeout, allow_redirects=False) as answer:
                 if answer.status != 200:
-                    raise CallFailed(_message(await answer.read(), answer.status), EXIT_REFUSED, answer.status)
-                rest = b""
+                    self._refused(await answer.read(), answer.status)
+                has_begun, rest = True, b""
                 async for chunk in answer.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         if line.strip():
-                            yield orjson.loads(line)
-        except aiohttp.ClientConnectionError:
-            raise self._unreachable() from None
-        except aiohttp.ClientPayloadError:
-            raise CallFailed("the manager has ended the stream", EXIT_REFUSED) from None
+                            yield self._event(line)
+        except aiohttp.ClientConnectorError:
+            self._unreachable()
+        except aiohttp.ClientConnectionError as error:
+            if not has_begun:
+                self._broke_off(error)
+        except aiohttp.ClientError:
+            if not has_begun:
+                self._no_sidecar()
+
+    def _event(self, line: bytes) -> dict[str, Any]:
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            self._no_sidecar()
+        return event if isinstance(event, dict) else self._no_sidecar()
 
     async def end_of(self, command_id: str, connection_id: str, patience_s: float) -> dict[str, Any]:
         """Wait for the end of a send or request. Raises CallFailed after `patience_s`."""
@@ -94,33 +123,33 @@ class Client:
                     await asyncio.sleep(pause_s)
                     pause_s = min(0.5, pause_s * 1.5)
         except TimeoutError:
-            raise CallFailed(f"the command has not ended within {patience_s:g} s", EXIT_TIMEOUT) from None
+            text = f"not ended within {patience_s:g} s; `wsm outcome {connection_id} {command_id}` tells its end later"
+            raise CallFailed(text, EXIT_TIMEOUT) from None
 
     async def _outcome(self, command_id: str, connection_id: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = await self.call("outcome", commandId=command_id, id=connection_id)
+            return await self.command("outcome", commandId=command_id, id=connection_id)
         except CallFailed as failed:
             if failed.status == 404:
                 return None
             raise
-        return found
 
-    def _unreachable(self) -> CallFailed:
+    def _refused(self, body: bytes, status: int) -> NoReturn:
+        """Say what an answer with an error status says, if it is of the shape that sidecar and endpoint give it."""
+        try:
+            text = str(orjson.loads(body)["message"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            self._no_sidecar(status)
+        hint = "; set DAPR_API_TOKEN" if status == 401 else ""
+        raise CallFailed(f"{text} (HTTP {status}){hint}", EXIT_REFUSED, status)
+
+    def _unreachable(self) -> NoReturn:
         text = f"nothing answers at {self.base}: start a manager with `wsm run`, or set DAPR_HTTP_PORT"
-        return CallFailed(text, EXIT_UNREACHABLE)
+        raise CallFailed(text, EXIT_UNREACHABLE)
 
+    def _broke_off(self, error: Exception) -> NoReturn:
+        raise CallFailed(f"{self.base} broke off without an answer: {error}", EXIT_UNREACHABLE)
 
-def _message(body: bytes, status: int) -> str:
-    try:
-        answer = orjson.loads(body)
-        text = str(answer["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        text = body[:500].decode(errors="replace")
-    hint = "; set DAPR_API_TOKEN" if status == 401 else ""
-    return f"{text or 'no reason was given'} (HTTP {status}){hint}"
-
-
-def fail(failed: CallFailed) -> typer.Exit:
-    """Say why on standard error, and end with the right code."""
-    typer.echo(f"error: {failed}", err=True)
-    return typer.Exit(failed.exit_code)
+    def _no_sidecar(self, status: int = 200) -> NoReturn:
+        text = f"what answers at {self.base} is no manager or sidecar (HTTP {status}): set DAPR_HTTP_PORT"
+        raise CallFailed(text, EXIT_UNREACHABLE)

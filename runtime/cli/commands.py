@@ -3,58 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from base64 import b64encode
-from pathlib import Path
-from typing import Annotated, Any
+from base64 import b64decode
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
-import orjson
 import typer
 
-from runtime.cli.client import EXIT_REFUSED, EXIT_TIMEOUT, CallFailed, Client, fail
+from runtime.cli.arguments import Id, Json, TagOption, message_of, options_of, tags_of
+from runtime.cli.calls import EXIT_REFUSED, EXIT_TIMEOUT, CallFailed, end_with, print_json, talk
 
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document, nothing else")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="id of the connection")]
-TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help="a tag; may be repeated")]
-SEND_PATIENCE_S = 70.0
+if TYPE_CHECKING:
+    from runtime.cli.client import Client
 
-
-def tags_of(pairs: list[str] | None) -> dict[str, str] | None:
-    """Read K=V pairs. Raises BadParameter."""
-    if not pairs:
-        return None
-    for pair in pairs:
-        if not pair.partition("=")[1] or pair.startswith("="):
-            raise typer.BadParameter(f"'{pair}' is not of the form KEY=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
-def options_of(text: str | None) -> dict[str, Any] | None:
-    """Read --options: JSON, or @FILE that holds it. Raises BadParameter."""
-    if text is None:
-        return None
-    try:
-        options = orjson.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
-    except OSError as error:
-        raise typer.BadParameter(f"{text[1:]} cannot be read: {error.strerror}") from None
-    except orjson.JSONDecodeError as error:
-        raise typer.BadParameter(f"--options is not JSON: {error}") from None
-    if not isinstance(options, dict):
-        raise typer.BadParameter("--options must be a JSON object")
-    return options
+# Longest stay in an outbox, longest wait for an answer that options may set, and time for the calls themselves.
+TTL_S, ANSWER_MAX_S, SPARE_S = 60.0, 300.0, 10.0
+LOOK_INTERVAL_S = 0.1
 
 
 def connect(
-    url: Annotated[str, typer.Argument(help="ws:// or wss:// URL")],
-    id_: Annotated[str | None, typer.Option("--id", help="id; made up if left out")] = None,
-    topic: Annotated[str | None, typer.Option(help="topic of its frames")] = None,
+    url: Annotated[str, typer.Argument(metavar="URL", help="ws:// or wss:// URL")],
+    id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="id; made up if left out")] = None,
+    topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="topic of its frames")] = None,
     auto_reconnect: Annotated[bool, typer.Option("--auto-reconnect", help="dial again after a loss")] = False,
     tag: TagOption = None,
-    options: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="options of the connection")] = None,
+    options: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="see `wsm schema options`")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="change a connection that exists")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="until it is Connected or has ended")] = False,
-    wait_timeout: Annotated[float, typer.Option(help="seconds for --wait")] = 30.0,
+    wait_timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="for --wait")] = 30.0,
     as_json: Json = False,
 ) -> None:
     """Make a connection, or confirm one."""
@@ -67,109 +42,120 @@ def connect(
         "options": options_of(options),
         "replace": replace,
     }
-    asyncio.run(_run("connect", body, as_json, wait_s=wait_timeout if wait else None))
+    outcome = _give("connect", body, as_json)
+    if wait:
+        view = talk(lambda client: _until_connected(client, outcome["connectionId"], wait_timeout))
+        if view["status"] != "Connected":
+            end_with([f"'{view['id']}' has ended: {view['lastError'] or 'by command'}"], EXIT_REFUSED)
+        if not as_json:
+            typer.echo(f"{view['id']}: Connected")
 
 
 def disconnect(
     id_: Id, keep: Annotated[bool, typer.Option("--keep", help="keep the record")] = False, as_json: Json = False
 ) -> None:
     """Close a connection and remove it."""
-    asyncio.run(_run("disconnect", {"id": id_, "keep": keep}, as_json))
+    _give("disconnect", {"id": id_, "keep": keep}, as_json)
 
 
 def reconnect(id_: Id, as_json: Json = False) -> None:
     """Close a connection and dial again; revives what has ended."""
-    asyncio.run(_run("reconnect", {"id": id_}, as_json))
+    _give("reconnect", {"id": id_}, as_json)
 
 
-def start_publish(id_: Id, topic: str, as_json: Json = False) -> None:
+def start_publish(
+    id_: Id, topic: Annotated[str, typer.Argument(metavar="TOPIC", help="topic of its frames")], as_json: Json = False
+) -> None:
     """Set the topic of a connection."""
-    asyncio.run(_run("startPublish", {"id": id_, "topic": topic}, as_json))
+    _give("startPublish", {"id": id_, "topic": topic}, as_json)
 
 
 def stop_publish(id_: Id, as_json: Json = False) -> None:
     """Clear the topic of a connection."""
-    asyncio.run(_run("stopPublish", {"id": id_}, as_json))
+    _give("stopPublish", {"id": id_}, as_json)
 
 
 def tag(
-    id_: Id, pairs: Annotated[list[str] | None, typer.Argument(metavar="K=V…")] = None, as_json: Json = False
+    id_: Id,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[K=V]…", help="all its tags")] = None,
+    as_json: Json = False,
 ) -> None:
     """Replace the tags of a connection; without any, clear them."""
-    asyncio.run(_run("setTags", {"id": id_, "tags": tags_of(pairs) or {}}, as_json))
+    _give("setTags", {"id": id_, "tags": tags_of(pairs) or {}}, as_json)
 
 
 def send(
     id_: Id,
-    text: Annotated[str | None, typer.Argument(help="the message")] = None,
-    file: Annotated[str | None, typer.Option(help="take the message from a file; - is standard input")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="the message")] = None,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="that holds the message; -: standard input")] = None,
     binary: Annotated[bool, typer.Option("--binary", help="send a binary message")] = False,
     as_json: Json = False,
 ) -> None:
     """Send a message and wait until it was sent."""
-    body = {"id": id_, "message": _message(text, file, binary=binary)}
-    asyncio.run(_run("send", body, as_json, end_s=SEND_PATIENCE_S))
+    message = message_of(text, file, binary=binary)
+    _give("send", {"id": id_, "message": message}, as_json, end_s=TTL_S + SPARE_S)
 
 
 def request(
     id_: Id,
-    text: Annotated[str, typer.Argument(help="the message")],
-    match: Annotated[str | None, typer.Option(metavar="JSON-POINTER", help="where the answer repeats it")] = None,
-    timeout: Annotated[float | None, typer.Option(help="seconds to wait for the answer")] = None,
-    reply_topic: Annotated[str | None, typer.Option(help="topic for the answer")] = None,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="the message")],
+    match: Annotated[
+        str | None, typer.Option(metavar="JSON-POINTER", help="where the answer repeats the message")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="longest wait for the answer")] = None,
+    reply_topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="for the answer")] = None,
     as_json: Json = False,
 ) -> None:
-    """Send a message and print its answer."""
+    """Send a message and print its answer: the next message, or the one that matches."""
     body = {
         "id": id_,
-        "message": text,
+        "message": message_of(text, None, binary=False),
         "match": {"pointer": match} if match is not None else None,
         "timeoutS": timeout,
+        "ttlS": max(TTL_S, timeout) if timeout is not None else None,
         "replyTopic": reply_topic,
     }
-    asyncio.run(_run("request", body, as_json, end_s=(timeout or 10) + SEND_PATIENCE_S))
+    answer_s = ANSWER_MAX_S if timeout is None else timeout
+    _give("request", body, as_json, end_s=max(TTL_S, answer_s) + answer_s + SPARE_S)
 
 
-def _message(text: str | None, file: str | None, *, binary: bool) -> dict[str, Any]:
-    if (text is None) == (file is None):
-        raise typer.BadParameter("give either TEXT or --file")
-    if file is None:
-        data = (text or "").encode()
-    else:
-        try:
-            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        except OSError as error:
-            raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
-    if binary:
-        return {"data": b64encode(data).decode(), "binary": True}
-    try:
-        return {"data": data.decode()}
-    except UnicodeDecodeError:
-        raise typer.BadParameter("this is not UTF-8 text: use --binary") from None
-
-
-async def _run(
-    method: str, body: dict[str, Any], as_json: bool, *, wait_s: float | None = None, end_s: float | None = None
-) -> None:
-    """Call, wait as far as asked, print, and end with the right code."""
+def _give(method: str, body: dict[str, Any], as_json: bool, *, end_s: float | None = None) -> dict[str, Any]:
+    """Give a command, wait for its end where it has a late one, print the outcome; ends the command if it is bad."""
     command_id = str(uuid4())
-    try:
-        async with Client() as client:
-            outcome = await client.call(method, commandId=command_id, **body)
-            _warn(outcome)
-            if end_s is not None and outcome["status"] == "accepted":
-                outcome = await client.end_of(command_id, body["id"], end_s)
-            view = None
-            if wait_s is not None and outcome["status"] == "accepted":
-                view = await _until_connected(client, outcome["connectionId"], wait_s)
-    except CallFailed as failed:
-        raise fail(failed) from None
-    _print(outcome, as_json)
-    if outcome["status"] in {"rejected", "unknown"}:
-        raise typer.Exit(EXIT_REFUSED)
-    if view is not None and view["status"] != "Connected":
-        typer.echo(f"error: the connection has ended: {view['lastError']}", err=True)
-        raise typer.Exit(EXIT_REFUSED)
+
+    async def give(client: Client) -> dict[str, Any]:
+        outcome = await client.command(method, commandId=command_id, **body)
+        for warning in outcome.get("warnings", ()):
+            typer.echo(f"warning: {warning}", err=True)
+        if end_s is not None and outcome["status"] == "accepted":
+            return await client.end_of(command_id, body["id"], end_s)
+        return outcome
+
+    outcome = talk(give)
+    if as_json:
+        print_json(outcome)
+    match outcome["status"]:
+        case "unknown" if method == "request":  # it went out, and no answer came
+            end_with([outcome["reason"]], EXIT_TIMEOUT)
+        case "rejected" | "unknown":
+            end_with([outcome["reason"]], EXIT_REFUSED)
+        case "superseded":
+            typer.echo(f"warning: {outcome['reason']}", err=True)
+        case _:
+            pass
+    if not as_json:
+        _print(outcome)
+    return outcome
+
+
+def _print(outcome: dict[str, Any]) -> None:
+    answer = outcome.get("answer")
+    if answer is None:
+        typer.echo(f"{outcome['connectionId']}: {outcome['reason']}")
+    elif outcome.get("answerContentType") == "application/octet-stream":
+        typer.echo(b64decode(answer), nl=False)
+    else:
+        typer.echo(answer)
 
 
 async def _until_connected(client: Client, connection_id: str, patience_s: float) -> dict[str, Any]:
@@ -177,28 +163,12 @@ async def _until_connected(client: Client, connection_id: str, patience_s: float
     try:
         async with asyncio.timeout(patience_s):
             while True:
-                view = await client.call("connection", id=connection_id)
-                if view["status"] == "Connected" or view["generation"] <= view["endedGeneration"]:
+                view = await client.read_one("connection", id=connection_id)
+                has_ended = view["generation"] <= view["endedGeneration"] or view["desired"] != "connected"
+                if view["status"] == "Connected" or has_ended:
                     return view
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(LOOK_INTERVAL_S)
     except TimeoutError:
         why = f": {view['lastError']}" if view.get("lastError") else ""
-        text = f"'{connection_id}' is {view.get('status')} after {patience_s:g} s{why}"
+        text = f"'{connection_id}' is {view.get('status', 'not known')} after {patience_s:g} s{why}"
         raise CallFailed(text, EXIT_TIMEOUT) from None
-
-
-def _warn(outcome: dict[str, Any]) -> None:
-    for warning in outcome.get("warnings", ()):
-        typer.echo(f"warning: {warning}", err=True)
-    if outcome["status"] == "superseded":
-        typer.echo(f"warning: {outcome['reason']}", err=True)
-
-
-def _print(outcome: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(orjson.dumps(outcome).decode())
-    if outcome["status"] in {"rejected", "unknown"}:
-        typer.echo(f"error: {outcome['reason']}", err=True)
-    elif not as_json:
-        answer = outcome.get("answer")
-        typer.echo(answer if answer is not None else f"{outcome['connectionId']}: {outcome['reason']}")

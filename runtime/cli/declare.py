@@ -2,161 +2,85 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
-import yaml
 
-from runtime.cli.client import EXIT_REFUSED, CallFailed, Client, fail
-from runtime.cli.commands import Json
-from runtime.errors import InvalidInputError
-from runtime.models.commands import Connect
-from runtime.models.options import WebSocketOptions
+from runtime.cli.arguments import Json, read_file
+from runtime.cli.calls import EXIT_REFUSED, CallFailed, end_with, print_json, talk
 
-FIELDS = ("id", "url", "topic", "autoReconnect", "tags", "options")
-
-
-class BadFile(Exception):
-    """The file cannot be applied: what is wrong, and where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One connection, what becomes of it, and the command that makes it so (None when nothing has to be done)."""
-
-    id: str
-    what: str
-    method: str | None = None
-    body: dict[str, Any] | None = None
-
-
-def read_file(text: str) -> list[Connect]:
-    """Validate a whole file before anything is sent. Raises BadFile."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadFile(f"not YAML: {error}") from None
-    items = document.get("connections") if isinstance(document, dict) else document
-    if not isinstance(items, list):
-        raise BadFile("must be a list of connections, or have one under the key 'connections'")
-    wanted: dict[str, Connect] = {}
-    for index, item in enumerate(items):
-        connect = _read_item(index, item)
-        assert connect.id is not None
-        if connect.id in wanted:
-            raise BadFile(f"connection {index + 1}: the id '{connect.id}' is there twice")
-        wanted[connect.id] = connect
-    return list(wanted.values())
-
-
-def _read_item(index: int, item: object) -> Connect:
-    where = f"connection {index + 1}"
-    if not isinstance(item, dict) or not item.get("id"):
-        raise BadFile(f"{where}: must be a mapping with an id")
-    try:
-        connect: Connect = Connect.read(item)
-    except InvalidInputError as error:
-        raise BadFile(f"{where} ('{str(item['id'])[:128]}'): {error}") from None
-    if connect.warnings:
-        raise BadFile(f"{where} ('{connect.id}'): {connect.warnings[0]}; its fields are {', '.join(FIELDS)}")
-    return connect
-
-
-def plan(wanted: list[Connect], views: list[dict[str, Any]], *, prune: bool) -> list[Change]:
-    """What has to be done so that the connections are as wanted."""
-    existing = {view["id"]: view for view in views}
-    changes = [_change(connect, existing.pop(str(connect.id), None)) for connect in wanted]
-    if prune:
-        changes += [Change(id_, "removed", "disconnect", {"id": id_}) for id_ in sorted(existing)]
-    return changes
-
-
-def _change(connect: Connect, view: dict[str, Any] | None) -> Change:
-    id_ = str(connect.id)
-    body = {key: value for key, value in connect.to_wire().items() if key in FIELDS}
-    if view is None:
-        return Change(id_, "created", "connect", body)
-    current = {key: view.get(key) for key in FIELDS}
-    current["options"] = WebSocketOptions.read(view.get("options") or {}).to_wire()
-    differing = [key for key in FIELDS if current[key] != body[key]]
-    if not differing:
-        return Change(id_, "unchanged")
-    if differing == ["tags"]:
-        return Change(id_, "changed", "setTags", {"id": id_, "tags": connect.tags})
-    if differing == ["topic"]:
-        if connect.topic is None:
-            return Change(id_, "changed", "stopPublish", {"id": id_})
-        return Change(id_, "changed", "startPublish", {"id": id_, "topic": connect.topic})
-    return Change(id_, "changed", "connect", body | {"replace": True})
+if TYPE_CHECKING:
+    from runtime.cli.client import Client
+    from runtime.cli.plan import Change
 
 
 def apply(
-    file: Annotated[Path, typer.Argument(help="YAML; - is standard input")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML; - is standard input")],
     prune: Annotated[bool, typer.Option("--prune", help="disconnect what is not in the file")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be done")] = False,
     as_json: Json = False,
 ) -> None:
     """Make the connections as a file says."""
+    from runtime.cli.plan import BadFile, plan, read_connections
+
+    text = read_file(file)
     try:
-        text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text()
-        wanted = read_file(text)
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"error: {file} cannot be read: {error}", err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
+        wanted = read_connections(text)
     except BadFile as error:
-        typer.echo(f"error: {file}: {error}; nothing was changed", err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
-    try:
-        failures = asyncio.run(_apply(wanted, prune=prune, dry_run=dry_run, as_json=as_json))
-    except CallFailed as failed:
-        raise fail(failed) from None
-    if failures:
+        end_with([f"{file}: {reason}" for reason in error.reasons] + ["nothing was changed"], EXIT_REFUSED)
+
+    async def make(client: Client) -> int:
+        views = await client.read_many("connections", full=True)
+        failures = 0
+        for change in plan(wanted, views, prune=prune):
+            reason = None if dry_run else await _make(client, change)
+            failures += reason is not None
+            _say(change, reason, dry_run=dry_run, as_json=as_json)
+        return failures
+
+    if talk(make):
         raise typer.Exit(EXIT_REFUSED)
 
 
-async def _apply(wanted: list[Connect], *, prune: bool, dry_run: bool, as_json: bool) -> int:
-    failures = 0
-    async with Client() as client:
-        changes = plan(wanted, await client.call("connections", full=True), prune=prune)
-        for change in changes:
-            reason = None
-            if change.method is not None and not dry_run:
-                outcome = await client.call(change.method, **(change.body or {}))
-                reason = outcome["reason"] if outcome["status"] == "rejected" else None
-            failures += reason is not None
-            _say(change, reason, dry_run=dry_run, as_json=as_json)
-    return failures
+async def _make(client: Client, change: Change) -> str | None:
+    """Give the commands of a change; the reason if one is refused. Raises CallFailed if the manager is away."""
+    for method, body in change.commands:
+        try:
+            outcome = await client.command(method, **body)
+        except CallFailed as failed:
+            if failed.exit_code != EXIT_REFUSED:
+                raise
+            return str(failed)
+        if outcome["status"] == "rejected":
+            return str(outcome["reason"])
+    return None
 
 
 def _say(change: Change, reason: str | None, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        what = "failed" if reason else change.what
-        document = {"id": change.id, "what": what, "reason": reason, "dryRun": dry_run}
-        typer.echo(orjson.dumps(document).decode())
-    elif reason is not None:
+        what = "failed" if reason is not None else change.what
+        print_json({"id": change.id, "what": what, "fields": change.fields, "reason": reason, "dryRun": dry_run})
+    if reason is not None:
         typer.echo(f"error: {change.id}: {reason}", err=True)
-    else:
-        typer.echo(f"{'would be ' if dry_run and change.method else ''}{change.what} {change.id}")
+    elif not as_json:
+        would = "would be " if dry_run and change.commands else ""
+        fields = f": {', '.join(change.fields)}" if change.fields else ""
+        typer.echo(f"{would}{change.what} {change.id}{fields}")
 
 
 def export(as_json: Json = False) -> None:
     """Print all connections in the form that `apply` reads."""
+    import yaml
 
-    async def read() -> Any:
-        async with Client() as client:
-            return await client.call("connections", full=True)
+    from runtime.cli.plan import exported
 
-    try:
-        views = asyncio.run(read())
-    except CallFailed as failed:
-        raise fail(failed) from None
-    items = [{key: view[key] for key in FIELDS} for view in views if view.get("status")]
+    views = talk(lambda client: client.read_many("connections", full=True))
+    readable = [view for view in views if view["status"] is not None]
+    for view in views:
+        if view["status"] is None:
+            typer.echo(f"warning: {view['id']} is left out: {view['lastError']}", err=True)
+    document = {"connections": exported(readable)}
     if as_json:
-        typer.echo(orjson.dumps({"connections": items}).decode())
-        return
+        return print_json(document)
     typer.echo("# Holds whole URLs: whatever secrets are in them are here too.")
-    typer.echo(yaml.safe_dump({"connections": items}, sort_keys=False, allow_unicode=True), nl=False)
+    return typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)

@@ -1,67 +1,81 @@
-"""The commands that run something: run and demo."""
+"""The commands that run something: `run`, whose options are the settings, and `demo`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
-from runtime.cli.client import EXIT_REFUSED, EXIT_USAGE
+from runtime.cli.calls import EXIT_USAGE, end_with
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+RUN_HELP = "Run the manager until SIGTERM."
+_MORE_HELP = (
+    "Each option may also come from the environment: WSM_PORT stands for --port, and so on; the option wins. "
+    "What is secret comes from there only, since others can see a command line: "
+)
 
 
-def run(
-    profile: Annotated[str | None, typer.Option(help="embedded: no sidecar; dapr: a real sidecar")] = None,
-    mode: Annotated[str | None, typer.Option(help="all, handlers or host")] = None,
-    data: Annotated[Path | None, typer.Option(help="data folder of the embedded profile [.wsm]")] = None,
-    sink: Annotated[str | None, typer.Option(help="stdout, or a URL that takes CloudEvents [stdout]")] = None,
-    sink_mode: Annotated[str | None, typer.Option(help="binary or structured CloudEvents [binary]")] = None,
-    port: Annotated[int | None, typer.Option(help="port of the endpoint, 0: any free one [3500]")] = None,
-    allow_private: Annotated[
-        bool | None, typer.Option("--allow-private", help="dial loopback and private networks too")
-    ] = None,
-    log_format: Annotated[str | None, typer.Option(help="auto, console or json [auto]")] = None,
-) -> None:
-    """Run the manager until SIGTERM. Every setting of `wsm settings` may also come from the environment."""
+def run() -> None:
+    """Stand in for the command that `run_command` makes, in the list of commands."""
+
+
+def run_command() -> TyperCommand:
+    """`wsm run` with an option for every setting: made when it is called for, since reading the settings costs."""
+    from pydantic import SecretStr
+
+    from runtime.settings import EndpointSettings, Settings
+
+    shared = EndpointSettings.model_fields  # named by Settings first, but not what one looks for first
+    fields = dict(sorted(Settings.model_fields.items(), key=lambda item: item[0] in shared))
+    secrets = [name for name, field in fields.items() if SecretStr in get_args(field.annotation)]
+    shown = {name: field for name, field in fields.items() if name not in secrets}
+
+    def run(context: typer.Context, **values: Any) -> None:
+        given = {name: value for name, value in values.items() if _is_given(context, name)}
+        raise typer.Exit(_run(given))
+
+    context = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    options = [_option(name, field) for name, field in shown.items()]
+    vars(run)["__signature__"] = Signature([context, *options])  # what typer reads
+    told = "; ".join(f"{Settings.variables(name)[0]} ({fields[name].description})" for name in secrets)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)  # rich would cut the longer names short
+    app.command("run", help=f"{RUN_HELP} {_MORE_HELP}{told}.")(run)
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+def _option(name: str, field: FieldInfo) -> Parameter:
+    from runtime.settings import option
+
+    flag = f"{option(name)}/--no-{option(name)[2:]}" if field.annotation is bool else option(name)
+    metavar = "SECONDS" if name.endswith("_s") else None
+    annotation = Annotated[field.annotation, typer.Option(flag, metavar=metavar, help=field.description)]  # type: ignore[name-defined]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _run(given: dict[str, Any]) -> int:
     from pydantic import ValidationError
 
-    from runtime.app import run_app
-    from runtime.errors import ManagerError
     from runtime.settings import Settings
 
-    given: dict[str, Any] = {
-        "profile": profile,
-        "mode": mode,
-        "data": data,
-        "sink": sink,
-        "sink_mode": sink_mode,
-        "port": port,
-        "allow_private": allow_private,
-        "log_format": log_format,
-    }
     try:
-        settings = Settings(**{key: value for key, value in given.items() if value is not None})
+        settings = Settings(**given)
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(part) for part in problem["loc"])
-            typer.echo(f"error: {where}: {problem['msg'].removeprefix('Value error, ')}", err=True)
-        raise typer.Exit(EXIT_USAGE) from None
-    try:
-        raise typer.Exit(run_app(settings))
-    except ManagerError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
+        end_with(Settings.explain(error, given), EXIT_USAGE)
+    from runtime.app import run_app
 
-
-def settings() -> None:
-    """Print every setting with its variable, default and unit."""
-    from pydantic_core import PydanticUndefined
-
-    from runtime.settings import Settings
-
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, PydanticUndefined) else f" [{field.default}]"
-        typer.echo(f"WSM_{name.upper():24} {field.description}{default}")
+    return run_app(settings)
 
 
 def demo() -> None:

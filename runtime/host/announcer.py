@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from runtime.host.publisher import Lane
 from runtime.host.queue import Dropped, Entry, FrameQueue
 from runtime.models.connection import WebSocketConnection
+from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import (
-    DEAD_LETTER,
     GAP,
     NOTICE,
     STATUS,
@@ -121,17 +121,8 @@ class Announcer:
         self.observer.warn("event_refused", id=entry.event.id, topic=entry.event.topic, reason=reason)
         if entry.event.topic == self.names.dead_letters_topic:
             return
-        event = entry.event
-        self.put(
-            Event(
-                f"dead.{event.id}",
-                self.names.dead_letters_topic,
-                DEAD_LETTER,
-                event.subject,
-                event.time,
-                event.data,
-            )
-        )
+        letter = DeadLetter.of(entry.event, reason, self.clock.now())
+        self.put(letter.carried_to(self.names.dead_letters_topic))
         if queue is not self.queue:
             lost = Dropped(entry.epoch, entry.sequence, entry.sequence, entry.received)
             self.dropped(queue.connection_id, lost, reason)

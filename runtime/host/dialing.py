@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from runtime.failure import DialError, Failure, FailureKind
-from runtime.guard import refusal
+from runtime.guard import Guard
 from runtime.models.options import WebSocketOptions
 from runtime.ports import Dial, Dialer, Resolver, Socket
 from runtime.urls import Endpoint, parse_url
@@ -18,7 +18,7 @@ class GuardedDialer:
 
     resolver: Resolver
     dialer: Dialer
-    allow_private: bool
+    guard: Guard
     max_handshakes: int
     _slots: asyncio.Semaphore = field(init=False)
 
@@ -31,23 +31,26 @@ class GuardedDialer:
             endpoint = parse_url(url)
         except ValueError as error:
             raise DialError(Failure(FailureKind.FORBIDDEN, str(error))) from None
-        async with self._slots:
-            try:
-                async with asyncio.timeout(options.connect_timeout_s):
-                    addresses = await self._checked(endpoint)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(options.connect_timeout_s) as deadline:
+                addresses = await self._checked(endpoint)  # without a slot: slow names must not hold up other dials
+                spent = loop.time() - started
+                deadline.reschedule(None)
+                async with self._slots:
+                    deadline.reschedule(loop.time() + options.connect_timeout_s - spent)
                     return await self.dialer.dial(Dial(url, endpoint, addresses, options))
-            except TimeoutError:
-                reason = f"no connection within {options.connect_timeout_s:g} s"
-                raise DialError(Failure(FailureKind.TRANSIENT, reason)) from None
+        except TimeoutError:
+            reason = f"no connection within {options.connect_timeout_s:g} s (connectTimeoutS)"
+            raise DialError(Failure(FailureKind.TRANSIENT, reason)) from None
 
     async def _checked(self, endpoint: Endpoint) -> tuple[str, ...]:
         addresses = await self.resolver.resolve(endpoint.host, endpoint.port)
         for address in addresses:
-            rule = refusal(address, allow_private=self.allow_private)
+            rule = self.guard.refusal(address)
             if rule is not None:
-                hint = "" if self.allow_private else " (--allow-private permits loopback and private networks)"
-                reason = f"the guard refuses {address}: {rule}{hint}"
-                raise DialError(Failure(FailureKind.REFUSED, reason))
+                raise DialError(Failure(FailureKind.REFUSED, f"the guard refuses {address}: {rule}"))
         if not addresses:
             raise DialError(Failure(FailureKind.TRANSIENT, "the host name has no address"))
         return tuple(addresses)

@@ -43,6 +43,8 @@ class Host:
     _quarantined: set[str] = field(default_factory=set)
     _checked_outboxes: set[str] = field(default_factory=set)
     _was_full: bool = False
+    _has_swept: bool = False
+    _has_inherited: bool = False
 
     def nudge(self, connection_id: str) -> None:
         """Look at this record soon."""
@@ -65,6 +67,7 @@ class Host:
         records = self.tools.records
         async for connection_id, record in records.get_many(await records.ids()):
             counts[await self._inspect(connection_id, record)] += 1
+        self._has_swept = True
         for connection_id in [id_ for id_, queue in self._queues.items() if id_ not in self.keepers and not len(queue)]:
             del self._queues[connection_id]
         return counts
@@ -90,20 +93,44 @@ class Host:
 
     async def drain(self) -> None:
         """Close every socket with 1001, publish what was read, leave the records for the next owner."""
+        await self.close()
+        await self.flush()
+
+    async def close(self) -> None:
+        """Close every socket with 1001, claim no more, leave the records for the next owner."""
         self.is_draining = True
         for keeper in list(self.keepers.values()):
             keeper.drain()
         tasks = list(self._tasks.values())
         if tasks:
             await asyncio.wait(tasks)
+
+    async def abandon(self) -> None:
+        """Cut what `close` could not close in time."""
+        self.is_draining = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def flush(self) -> None:
+        """Return when all that was read is published."""
         for queue in list(self._queues.values()):
             await queue.wait_until_empty()
         await self.tools.announcer.queue.wait_until_empty()
 
     def read_until(self) -> datetime:
-        """The time up to which everything that was received is published, or announced as missing."""
+        """The time up to which everything that was received is published, or announced as missing.
+
+        Until all is claimed that the process before this one had held, what that one said last still counts: its
+        records do not say it yet.
+        """
         now = self.tools.clock.now()
         open_since = [queue.oldest_received for queue in self._queues.values()] + [self.tools.announcer.oldest_since]
+        self._has_inherited |= self._has_swept and not self._pending and not self._active
+        if self.predecessors_read_until is not None and not self._has_inherited:
+            open_since.append(self.predecessors_read_until.timestamp())
         oldest = min((since for since in open_since if since is not None), default=now.timestamp())
         return min(datetime.fromtimestamp(oldest, now.tzinfo), now)
 

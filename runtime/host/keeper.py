@@ -207,8 +207,8 @@ class Keeper:
     def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
         self.courier.disconnected()
         if connected:
-            complete = lost.complete if lost is not None else not session.is_paused
-            self._blind_from = self.tools.clock.now() if complete else session.alive_at
+            is_certain = lost is None or lost.complete  # else the last sign of life counts
+            self._blind_from = session.read_until if is_certain else session.alive_at
             self._blind_reason = str(lost) if lost is not None else "closed by command"
 
     async def _pause(self, retry: Retry, failure: Failure) -> None:

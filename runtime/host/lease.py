@@ -15,7 +15,7 @@ from runtime.records import Records, decode
 
 @dataclass(slots=True)
 class Lease:
-    """The lease of this process. `begin` returns what the process before it under the same id had said last."""
+    """The lease of this process. Ask for its `predecessor` before `begin`."""
 
     instance: Instance
     records: Records
@@ -25,14 +25,16 @@ class Lease:
     load: Callable[[], int]
     read_until: Callable[[], datetime]
 
-    async def begin(self) -> Instance | None:
-        """Read the predecessor's lease, list this instance, write the first beat. Raises StoreError."""
+    async def predecessor(self) -> Instance | None:
+        """What the process before this one under the same id has said last. Raises StoreError, GarbageRecordError."""
         key = instance_key(self.instance.id)
         stored = await self.records.store.get(key)
-        before = decode(Instance, key, stored.value) if stored else None
+        return decode(Instance, key, stored.value) if stored else None
+
+    async def begin(self) -> None:
+        """List this instance and write the first beat, over that of its predecessor. Raises StoreError."""
         await self.records.change(DaprConstants.INSTANCES_KEY, InstanceList, self._listed)
         await self.beat()
-        return before
 
     async def beat(self) -> None:
         """Write one heartbeat. Raises StoreError."""

@@ -24,12 +24,13 @@ RETRY_BASE_S, RETRY_CAP_S = 0.1, 5.0
 class DaprPublisher:
     """Wraps frames of one connection and epoch in envelopes and queues them, numbered, for their lane."""
 
-    __slots__ = ("_encoder", "_epoch", "_id", "_queue", "sequence")
+    __slots__ = ("_encoder", "_epoch", "_id", "_queue", "_second", "_start", "sequence")
 
     def __init__(self, connection_id: str, url: str, epoch: int, queue: FrameQueue) -> None:
         self._id, self._epoch, self._queue = connection_id, epoch, queue
         self._encoder = EnvelopeEncoder(connection_id, url, epoch)
         self.sequence = 0
+        self._second, self._start = -1, ""
 
     def rename(self, url: str) -> None:
         """The URL of the connection has changed."""
@@ -38,9 +39,13 @@ class DaprPublisher:
     def publish(self, payload: str | bytes, received: datetime, topic: str) -> bool:
         """Number, wrap and queue one frame. False: the queue is full, wait for room before reading on."""
         self.sequence = sequence = self.sequence + 1
-        data = self._encoder.encode(payload, received, sequence)
-        event = Event(f"{self._id}.{self._epoch}.{sequence}", topic, FRAME, self._id, format_time(received), data)
-        return self._queue.offer(event, self._epoch, sequence, received.timestamp())
+        stamp = received.timestamp()
+        if int(stamp) != self._second:  # all but the fraction is written once a second: it costs as much as the rest
+            self._second, self._start = int(stamp), format_time(received)[: -len("000000Z")]
+        time = f"{self._start}{received.microsecond:06d}Z"
+        data = self._encoder.encode(payload, time, sequence)
+        event = Event(f"{self._id}.{self._epoch}.{sequence}", topic, FRAME, self._id, time, data)
+        return self._queue.offer(event, self._epoch, sequence, stamp)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from runtime.models.events import Event
 from runtime.models.options import Overflow, WebSocketOptions
 
-# What a queued event costs besides its data: the tuple of its fields, their strings and the slot in the queue,
-# measured with tracemalloc on CPython 3.11.
-ENTRY_BYTES = 450
+# What a queued event costs besides its data and its id: two objects, their strings and numbers, the heads of data and
+# id, the slot in the queue, and what the allocator rounds up. Measured as resident memory on CPython 3.11.
+ENTRY_BYTES = 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class FrameQueue:
     @property
     def is_full(self) -> bool:
         """Whether the bound is reached."""
-        return len(self) >= self.max_messages or self._bytes >= self.max_bytes
+        return self._bytes >= self.max_bytes or len(self._flying) + len(self._waiting) >= self.max_messages
 
     @property
     def oldest_received(self) -> float | None:
@@ -97,7 +97,7 @@ class FrameQueue:
 
     def offer(self, event: Event, epoch: int, sequence: int, received: float) -> bool:
         """Append. False means that the reader must `wait_for_room` before it reads on."""
-        size = len(event.data) + ENTRY_BYTES
+        size = len(event.data) + len(event.id) + ENTRY_BYTES
         self._waiting.append(Entry(event, epoch, sequence, received, size))
         self._bytes += size
         self._empty.clear()

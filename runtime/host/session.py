@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -36,31 +36,41 @@ class Session:
         self._seen = self.clock.monotonic()
 
     @property
-    def is_paused(self) -> bool:
-        """Whether nothing is (or was, at the end) read because the queue is full."""
-        return self._paused
+    def read_until(self) -> datetime:
+        """The time up to which everything that the peer has sent was read: while the queue is full, the rest waits."""
+        return self.alive_at if self._paused else self.clock.now()
 
     async def open(self) -> None:
         """Send the opening messages, in order. Raises SocketLost."""
-        for message in self.options.opening_messages:
-            await self.socket.send(message.content())
+        patience = self.options.connect_timeout_s
+        try:
+            async with asyncio.timeout(patience):
+                for message in self.options.opening_messages:
+                    await self.socket.send(message.content())
+        except TimeoutError:
+            reason = f"the peer did not take the opening messages within {patience:g} s (connectTimeoutS)"
+            raise SocketLost(Failure(FailureKind.TRANSIENT, reason)) from None
 
     async def run(self) -> None:
-        """Read until the socket is lost: always raises SocketLost, unless cancelled."""
-        work: list[Callable[[], Awaitable[None]]] = [self._read]
+        """Read until the socket is lost: always raises SocketLost, unless cancelled.
+
+        Not a TaskGroup: that of Python 3.11 loses a cancellation that meets a failure, and the socket would be dialled
+        again instead of let go.
+        """
+        tasks = [asyncio.create_task(self._read())]
         if self.options.ping_interval_s:
-            work.append(self._keep_alive)
+            tasks.append(asyncio.create_task(self._keep_alive()))
         if self.options.idle_timeout_s:
-            work.append(self._watch_idle)
+            tasks.append(asyncio.create_task(self._watch_idle()))
         try:
-            async with asyncio.TaskGroup() as group:
-                for step in work:
-                    group.create_task(_run(step))
-        except BaseExceptionGroup as errors:
-            lost, other = errors.split(SocketLost)
-            if lost is None or other is not None:
-                raise
-            raise _first(lost) from None
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:  # what the reader says counts first
+            if not task.cancelled():
+                task.result()
 
     async def _read(self) -> None:
         receive, publish, clock = self.socket.receive, self.publisher.publish, self.clock
@@ -94,6 +104,8 @@ class Session:
             try:
                 async with asyncio.timeout(patience):
                     await self.socket.ping()
+            except SocketLost:
+                return  # the reader tells, when it has read what came before
             except TimeoutError:
                 if self._paused or self._seen >= sent_at:
                     continue  # a frame is as good a sign of life as a pong
@@ -110,15 +122,3 @@ class Session:
             elif left <= 0:
                 raise SocketLost(Failure(FailureKind.TRANSIENT, f"no message within {limit:g} s (idleTimeoutS)"))
             await self.clock.sleep(left)
-
-
-async def _run(step: Callable[[], Awaitable[None]]) -> None:
-    await step()
-
-
-def _first(group: BaseExceptionGroup[SocketLost]) -> SocketLost:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, SocketLost)
-    return error

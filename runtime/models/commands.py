@@ -27,6 +27,15 @@ def _check_id(value: str) -> str:
     return value
 
 
+def is_connection_id(value: str) -> bool:
+    """Whether a connection may be called so."""
+    try:
+        _check_id(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_topic(value: str) -> str:
     if not _TOPIC.fullmatch(value):
         raise ValueError("must be 1 to 249 characters out of A-Z a-z 0-9 . _ : / -")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import datetime
 
 import orjson
 
-from runtime.models.wire import UtcTime, WireModel, format_time
+from runtime.models.wire import UtcTime, WireModel
 from runtime.urls import mask_url
 
 TEXT = "text/plain"
@@ -46,11 +45,10 @@ class EnvelopeEncoder:
         self._tail_text = b',"contentType":"text/plain"}'
         self._tail_binary = b',"contentType":"application/octet-stream"}'
 
-    def encode(self, payload: str | bytes, received: datetime, sequence: int) -> bytes:
-        """One envelope. `received` is UTC."""
+    def encode(self, payload: str | bytes, received: str, sequence: int) -> bytes:
+        """One envelope. `received` is a time as `format_time` writes it."""
         if isinstance(payload, str):
             body, tail = orjson.dumps(payload), self._tail_text
         else:
             body, tail = b'"%b"' % b64encode(payload), self._tail_binary
-        time = format_time(received).encode()
-        return b'%b%b","payload":%b%b%d%b' % (self._start, time, body, self._middle, sequence, tail)
+        return b'%b%b","payload":%b%b%d%b' % (self._start, received.encode(), body, self._middle, sequence, tail)

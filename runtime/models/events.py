@@ -20,7 +20,11 @@ GAP = TYPE_PREFIX + "gap"
 OUTCOME = TYPE_PREFIX + "outcome"
 ANSWER = TYPE_PREFIX + "answer"
 NOTICE = TYPE_PREFIX + "notice"
+COMMAND = TYPE_PREFIX + "command"
 DEAD_LETTER = TYPE_PREFIX + "dead-letter"
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
 
 
 class StatusChanged(WireModel):
@@ -73,7 +77,11 @@ class Notice(WireModel):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event for a topic: CloudEvents attributes and `data`, JSON text unless `content_type` says otherwise."""
+    """One event for a topic: CloudEvents attributes and `data`.
+
+    Where `content_type` is JSON, `data` is JSON text without a line break, or empty for an event without data. An
+    empty `source` is this manager; an empty `subject` is none.
+    """
 
     id: str
     topic: str
@@ -81,21 +89,33 @@ class Event:
     subject: str
     time: str
     data: bytes
-    content_type: str = "application/json"
+    content_type: str = JSON
+    source: str = ""
 
     def attributes(self, source: str, pubsub: str) -> dict[str, str]:
         """The CloudEvents context attributes; `topic` and `pubsubname` as a Dapr sidecar adds them."""
-        return {
+        attributes = {
             "specversion": "1.0",
             "id": self.id,
-            "source": source,
+            "source": self.source or source,
             "type": self.type,
-            "subject": self.subject,
             "time": self.time,
             "datacontenttype": self.content_type,
             "topic": self.topic,
             "pubsubname": pubsub,
         }
+        return attributes | {"subject": self.subject} if self.subject else attributes
+
+
+def media_type(content_type: str) -> str:
+    """A content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_json(content_type: str) -> bool:
+    """Whether data of this content type is JSON text."""
+    media = media_type(content_type)
+    return media == JSON or media.endswith("+json")
 
 
 class CloudEventEncoder:
@@ -104,46 +124,48 @@ class CloudEventEncoder:
     __slots__ = ("_cache", "_pubsub", "_source")
 
     def __init__(self, source: str, pubsub: str) -> None:
-        self._source = orjson.dumps(source)
-        self._pubsub = orjson.dumps(pubsub)
+        self._source = source
+        self._pubsub = pubsub
         self._cache: dict[tuple[str, str, str], bytes] = {}
 
     def encode(self, event: Event) -> bytes:
         """One document without a line break."""
-        if event.content_type != "application/json":
-            return self._slow(event)
-        return b'{"specversion":"1.0","id":%b,"time":"%b",%b,"data":%b}' % (
+        if event.content_type != JSON or event.source:
+            return self._foreign(event)
+        return b'{"specversion":"1.0","id":%b,"time":%b,%b,"data":%b}' % (
             orjson.dumps(event.id),
-            event.time.encode(),
+            orjson.dumps(event.time),
             self._constant(event),
             event.data,
         )
 
     def _constant(self, event: Event) -> bytes:
+        """All that is the same for many events, encoded once."""
         key = (event.type, event.subject, event.topic)
         known = self._cache.get(key)
         if known is None:
             if len(self._cache) > 50_000:
                 self._cache.clear()
-            known = self._cache[key] = (
-                b'"source":%b,"type":%b,"subject":%b,"topic":%b,"pubsubname":%b,"datacontenttype":"application/json"'
-                % (
-                    self._source,
-                    orjson.dumps(event.type),
-                    orjson.dumps(event.subject),
-                    orjson.dumps(event.topic),
-                    self._pubsub,
-                )
-            )
+            attributes = event.attributes(self._source, self._pubsub)
+            del attributes["specversion"], attributes["id"], attributes["time"]
+            known = self._cache[key] = orjson.dumps(attributes)[1:-1]
         return known
 
-    def _slow(self, event: Event) -> bytes:
-        document: dict[str, Any] = dict(event.attributes(orjson.loads(self._source), orjson.loads(self._pubsub)))
-        try:
-            document["data"] = event.data.decode()
-        except UnicodeDecodeError:
-            document["data_base64"] = b64encode(event.data).decode()
-        return orjson.dumps(document)
+    def _foreign(self, event: Event) -> bytes:
+        """Any content, as a Dapr sidecar writes it: JSON as it is, text as text, all else as base64."""
+        document: dict[str, Any] = dict(event.attributes(self._source, self._pubsub))
+        if is_json(event.content_type):
+            return orjson.dumps(document | {"data": orjson.Fragment(event.data)} if event.data else document)
+        text = None if media_type(event.content_type) == BINARY else _text(event.data)
+        content = {"data_base64": b64encode(event.data).decode()} if text is None else {"data": text}
+        return orjson.dumps(document | content)
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def event_of(topic: str, type_: str, event_id: str, subject: str | None, time: datetime, model: WireModel) -> Event:

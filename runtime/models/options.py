@@ -46,13 +46,15 @@ def _text_is_a_message(value: object) -> object:
     return {"data": value} if isinstance(value, str) else value
 
 
-AnyMessage = Annotated[Message, BeforeValidator(_text_is_a_message)]
+AnyMessage = Annotated[Message, BeforeValidator(_text_is_a_message, json_schema_input_type=str | Message)]
 
 
 class WebSocketOptions(WireModel):
     """Options of one connection. Durations are in seconds, sizes in bytes; 0 switches a timer off."""
 
-    connect_timeout_s: float = Field(10, gt=0, le=120, description="from dial to the end of the handshake")
+    connect_timeout_s: float = Field(
+        10, gt=0, le=120, description="from dial to the end of the handshake; again for the opening messages"
+    )
     close_timeout_s: float = Field(5, gt=0, le=60, description="wait for the peer's close frame")
     request_timeout_s: float = Field(10, gt=0, le=300, description="wait for the answer to a request")
     reconnect_attempts: int = Field(5, ge=0, le=1_000_000, description="failures in a row; 0: without end")

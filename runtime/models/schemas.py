@@ -1,9 +1,14 @@
-"""JSON Schemas, made from the models."""
+"""JSON Schemas, made from the models: of what is read as it may be written, of what is written as it always is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import override
 
 from runtime.models.commands import COMMAND_ADAPTER
 from runtime.models.connection import DaprStateStoreEntry
@@ -14,17 +19,52 @@ from runtime.models.options import WebSocketOptions
 from runtime.models.outcome import Outcome
 from runtime.models.wire import WireModel
 
-_MODELS: dict[str, type[WireModel]] = {
+_WRITTEN: dict[str, type[WireModel]] = {
     "record": DaprStateStoreEntry,
     "envelope": MessageEnvelope,
     "outcome": Outcome,
-    "options": WebSocketOptions,
     "status": StatusChanged,
     "gap": GapAnnounced,
     "notice": Notice,
     "instance": Instance,
 }
+
+
+class _Generator(GenerateJsonSchema):
+    """Without titles, which would only repeat the names. What is written always has all its fields."""
+
+    @override
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    @override
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return self.mode == "serialization" or super().field_is_required(field, total)
+
+
+def _command() -> dict[str, Any]:
+    """The command as it is published: `command` tells what it is."""
+    document = _read(COMMAND_ADAPTER)
+    for name in document["discriminator"]["mapping"].values():
+        model = document["$defs"][name.rpartition("/")[2]]
+        model["required"] = ["command", *model.get("required", ())]
+    return document
+
+
+def _read(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    return _named(adapter.json_schema(by_alias=True, schema_generator=_Generator))
+
+
+def _written(model: type[WireModel]) -> dict[str, Any]:
+    return _named(model.model_json_schema(by_alias=True, schema_generator=_Generator, mode="serialization"))
+
+
+def _named(document: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": _Generator.schema_dialect, **document}
+
+
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
-    "command": lambda: COMMAND_ADAPTER.json_schema(by_alias=True),
-    **{name: model.model_json_schema for name, model in _MODELS.items()},
+    "command": _command,
+    "options": lambda: _read(TypeAdapter(WebSocketOptions)),
+    **{name: partial(_written, model) for name, model in _WRITTEN.items()},
 }

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_jsonable_python
 from typing_extensions import override
@@ -55,6 +63,7 @@ UtcTime = Annotated[
     datetime,
     BeforeValidator(_read_time),
     PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from runtime.adapters.embedded.dead_letters import DeadLetterFile
 from runtime.adapters.embedded.lock import FolderLock
 from runtime.adapters.embedded.store import SqliteStore
 from runtime.errors import PermanentError, StoreError
-from runtime.models.events import Event
 
 pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
 
 
 async def test_a_full_file_is_a_clear_error_and_changes_nothing(tmp_path: Path):
@@ -73,12 +74,86 @@ async def test_a_folder_that_is_in_use_is_refused_and_free_after_a_sigkill(tmp_p
     FolderLock(tmp_path).release()
 
 
-async def test_dead_letters_are_kept_whole_for_their_owner_only(tmp_path: Path):
-    path = tmp_path / "dead-letters.jsonl"
-    letters = DeadLetterFile(path)
-    event = Event("1", "websocket-dead-letters", "t", "s", "2026-01-01T00:00:00Z", b"\xff\x00", "text/plain")
-    await letters.add(event)
-    with path.open("ab") as file:
-        file.write(b'{"torn')
-    assert letters.read() == [event]
-    assert path.stat().st_mode & 0o077 == 0
+WRITES = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from runtime.adapters.embedded.store import SqliteStore
+
+async def main():
+    store = await SqliteStore.open(Path(sys.argv[1]))
+    for number in range(200):
+        await store.put(str(number), b"x" * 1000, None)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("without_shm", [False, True])
+async def test_what_was_written_before_a_sigkill_is_there_again(tmp_path: Path, without_shm: bool):
+    path = tmp_path / "state.db"
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", WRITES, str(path)], cwd=ROOT, check=False)
+    assert path.with_name("state.db-wal").stat().st_size > 0
+    if without_shm:
+        path.with_name("state.db-shm").unlink()
+    store = await SqliteStore.open(path)
+    try:
+        found = await store.get_many([str(number) for number in range(200)])
+        assert len(found) == 200
+        await store.put("0", b"y", found["0"].etag)
+    finally:
+        await store.close()
+
+
+async def test_only_its_owner_may_read_the_state(tmp_path: Path):
+    old = os.umask(0)
+    try:
+        store = await SqliteStore.open(tmp_path / "state.db")
+        await store.put("k", b"secret", None)
+        modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.iterdir()}
+        await store.close()
+        FolderLock(tmp_path / "new").release()
+    finally:
+        os.umask(old)
+    assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path):
+    with pytest.raises(PermanentError, match=r"the state file .*nowhere/state.db cannot be opened"):
+        await SqliteStore.open(tmp_path / "nowhere" / "state.db")
+    (tmp_path / "state.db").mkdir()
+    with pytest.raises(PermanentError, match="is not a state file of this project"):
+        await SqliteStore.open(tmp_path / "state.db")
+
+
+async def test_a_state_file_of_ours_that_is_damaged_inside_is_an_error_that_says_so(tmp_path: Path):
+    path = tmp_path / "state.db"
+    store = await SqliteStore.open(path)
+    for number in range(50):
+        await store.put(str(number), b"x" * 1000, None)
+    await store.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"garbage!" * ((len(content) - 4096) // 8))
+    with pytest.raises((PermanentError, StoreError), match="state file"):
+        await use(path)
+
+
+async def use(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    try:
+        await store.get_many([str(number) for number in range(50)])
+    finally:
+        await store.close()
+
+
+async def test_a_read_that_fails_is_a_store_error(tmp_path: Path):
+    store = await SqliteStore.open(tmp_path / "state.db")
+    try:
+        await store._db.execute("DROP TABLE state")
+        with pytest.raises(StoreError, match="the state file failed: no such table"):
+            await store.get("k")
+        with pytest.raises(StoreError, match="the state file failed: no such table"):
+            await store.put("k", b"1", None)
+    finally:
+        await store.close()

@@ -39,6 +39,9 @@ def reject(name: str, part: str, **fields: object) -> None:
         ({"url": "ws://exa mple.com/"}, "space"),
         ({"url": "ws://[::1"}, "cannot be read"),
         ({"url": "ws://e.com/" + "x" * 9000}, "longer than 8192"),
+        ({"url": "ws://127.0.0.1/"}, "the guard refuses the url's address: loopback (--allow-private permits it)"),
+        ({"url": "ws://[::ffff:10.0.0.1]/"}, "the guard refuses the url's address: private"),
+        ({"url": "wss://169.254.169.254/"}, "metadata"),
         ({"topic": "a b"}, "topic: must be 1 to 249 characters"),
         ({"topic": ""}, "topic: must be 1 to 249 characters"),
         ({"topic": "websocket-commands"}, "reserved"),
@@ -254,8 +257,8 @@ def test_what_can_never_work_is_rejected_and_becomes_a_dead_letter_with_its_orig
             await world.settle()
             assert outcome.status == "rejected"
             assert part in outcome.reason
-            letters = [event for event in world.publisher.events if event.topic == "websocket-dead-letters"]
-            assert [letter.data for letter in letters] == [body]
+            (letter,) = await world.dead_letters.read()
+            assert (letter.event.data, letter.reason) == (body, outcome.reason)
             assert world.data("outcome")[0]["reason"] == outcome.reason
 
     run()

@@ -427,3 +427,26 @@ async def test_what_a_full_queue_kept_from_being_read_lies_in_the_gap_of_a_recon
         await world.settle()
         (gap,) = world.data("gap")
         assert datetime.fromisoformat(gap["fromTime"]) <= paused_at + timedelta(seconds=0.1)
+
+
+@virtual_time
+async def test_a_process_that_dies_before_it_has_claimed_anything_shortens_no_gap():
+    world = World()
+    await world.manager.begin()
+    async with world.running():
+        await world.connect()
+        await world.manager.lease.beat()
+    killed_at = world.clock.now()
+    for _ in range(3):
+        await world.settle(10)
+        world.new_host()
+        await world.manager.begin()  # and SIGKILL
+    world.new_host()
+    await world.manager.begin()
+    async with world.running():
+        await world.host.sweep()
+        await world.settle()
+        (gap,) = world.data("gap")
+        assert datetime.fromisoformat(gap["fromTime"]) <= killed_at
+        await world.manager.lease.beat()
+        assert world.manager.lease.instance.read_until > killed_at

@@ -17,6 +17,7 @@ from runtime.models.envelope import EnvelopeEncoder, MessageEnvelope
 from runtime.models.outcome import OutcomeStatus, outcome_of
 from runtime.models.schemas import SCHEMAS
 from runtime.models.status import TRANSITIONS, ConnectionStatus, transition
+from runtime.models.wire import format_time
 
 WEB_DEFAULTS = (
     '{"id":"abc123","url":"wss://example.com/socket","status":2,"topic":null,"autoReconnect":true,'
@@ -129,7 +130,7 @@ def test_the_hot_path_writes_the_same_bytes_as_the_model(payload: str | bytes, r
     from base64 import b64encode
 
     url = "wss://user:pw@example.com/é?token=abc"
-    fast = EnvelopeEncoder('a"b', url, 7).encode(payload, received, sequence)
+    fast = EnvelopeEncoder('a"b', url, 7).encode(payload, format_time(received), sequence)
     model = MessageEnvelope(
         websocket_id='a"b',
         websocket_url="wss://***@example.com/é?token=***",

@@ -7,21 +7,15 @@ import json
 from contextlib import asynccontextmanager
 from typing import Any
 
-from handlers import QUERIES, ROUTES
+from runtime.adapters.memory.dead_letters import MemoryDeadLetters
 from runtime.adapters.memory.publisher import MemoryNudges, MemoryPublisher
 from runtime.adapters.memory.sockets import MemoryDialer, MemoryResolver, MemorySocket
 from runtime.adapters.memory.store import MemoryStore
-from runtime.context import Context
-from runtime.dispatch import Dispatch
-from runtime.host.announcer import Announcer
-from runtime.host.dialing import GuardedDialer
-from runtime.host.host import Host
-from runtime.host.publisher import Lane, Lanes
-from runtime.host.status import StatusWriter
-from runtime.host.tools import Tools
+from runtime.assembly import Ports, assemble
+from runtime.guard import Guard
 from runtime.models.connection import WebSocketConnection
-from runtime.ports import Limits, Names
-from runtime.records import Records
+from runtime.models.instance import Instance
+from runtime.ports import Limits
 from tests.virtual_time import FakeClock
 
 URL = "wss://feed.example/stream?token=secret"
@@ -41,9 +35,9 @@ class Quiet:
 class World:
     def __init__(self, limits: Limits | None = None, store: MemoryStore | None = None) -> None:
         self.limits = limits or Limits()
-        self.names = Names()
         self.store = store or MemoryStore()
         self.publisher = MemoryPublisher()
+        self.dead_letters = MemoryDeadLetters(self.publisher)
         self.dialer = MemoryDialer()
         self.resolver = MemoryResolver()
         self.clock = FakeClock()
@@ -54,26 +48,27 @@ class World:
     def new_host(self) -> None:
         """What a restart of the process makes new; the store stays."""
         self.nudges = MemoryNudges()
-        self.records = Records(self.store, self.clock, self.random)
-        self.lane = Lane(self.publisher, self.clock, self.random, self.observer, self._refused)
-        self.events_lane = Lane(self.publisher, self.clock, self.random, self.observer, self._refused)
-        self.announcer = Announcer(self.events_lane, self.clock, self.names, self.limits, self.observer)
-        self.writer = StatusWriter(self.records, self.clock, self.observer, 4, lambda id_: self.host.nudge(id_))
-        guarded = GuardedDialer(self.resolver, self.dialer, False, self.limits.max_handshakes)
-        tools = Tools(
-            self.records, guarded, self.announcer, self.writer, self.clock, lambda: self.random(), self.observer
+        ports = Ports(
+            self.store,
+            self.publisher,
+            self.nudges,
+            self.dead_letters,
+            self.resolver,
+            self.dialer,
+            self.clock,
+            lambda: self.random(),
+            self.observer,
         )
-        self.host = Host("me", tools, Lanes([self.lane]), self.limits, lambda record: True)
+        now = self.clock.start
+        me = Instance(id="me", incarnation="1", started_at=now, read_until=now)
+        manager = assemble(ports, me, self.limits, Guard(allow_private=False), is_claimable=lambda record: True)
+        self.manager, self.host, self.dispatch = manager, manager.host, manager.dispatch
+        self.records, self.announcer = manager.context.records, manager.announcer
         self.nudges.callbacks = {"websocket-host": self.host.nudge, "websocket-host-me": self.host.nudge}
-        context = Context(self.records, self.nudges, self.clock, self.names, self.limits, self.host, self.host.vitals)
-        self.dispatch = Dispatch(ROUTES, QUERIES, context, self.announcer.announce)
-
-    def _refused(self, *refused) -> None:
-        self.announcer.refused(*refused)
 
     @asynccontextmanager
     async def running(self):
-        parts = [self.lane.run, self.events_lane.run, self.writer.run, self.host.run]
+        parts = [self.manager.lanes.run, self.manager.events_lane.run, self.manager.writer.run, self.host.run]
         tasks = [asyncio.create_task(part()) for part in parts]
         try:
             yield self

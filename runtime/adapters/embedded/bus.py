@@ -13,7 +13,7 @@ from runtime.ports import Names
 
 
 class Bus:
-    """Publisher and Nudges. Dead letters hold original bytes, so neither sink nor tail sees them."""
+    """Publisher and Nudges. Dead letters hold original bytes, secrets included: neither sink nor tail sees them."""
 
     keeps_order = True
 
@@ -46,7 +46,7 @@ class Bus:
 
     async def _bury(self, event: Event, index: int) -> None:
         try:
-            await self._letters.add(event)
+            await self._letters.add(event.data)
         except StoreError as error:
             raise PublishError(str(error), published=index) from error
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from io import BytesIO
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
 from runtime.adapters.clock import SystemClock
-from runtime.errors import EventRefusedError, PublishError
+from runtime.adapters.retry_after import parse_retry_after
+from runtime.errors import EventRefusedError, PermanentError, PublishError
 from runtime.models.events import Event
 from runtime.urls import mask_url
 
 TIMEOUT_S = 30
+RETRY_AFTER_CAP_S = 3600
 _REFUSED = frozenset({400, 413, 415, 422})
 # CloudEvents HTTP binding 3.1.3.2: printable ASCII goes as it is, save space, double quote and percent.
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
@@ -26,8 +27,17 @@ class HttpSink:
 
     lanes = 16
 
-    def __init__(self, url: str, mode: Literal["binary", "structured"], source: str, pubsub: str) -> None:
-        self._url, self._mode, self._source, self._pubsub = url, mode, source, pubsub
+    def __init__(
+        self,
+        url: str,
+        mode: Literal["binary", "structured"],
+        source: str,
+        pubsub: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        _check(url)
+        self._url, self._mode, self._source, self._pubsub, self._timeout_s = url, mode, source, pubsub, timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def write(self, events: Sequence[Event], documents: Sequence[bytes]) -> None:
@@ -40,22 +50,26 @@ class HttpSink:
 
     async def _post(self, index: int, event: Event, document: bytes) -> None:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+            timeout = aiohttp.ClientTimeout(total=self._timeout_s)
             self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
         where = mask_url(self._url)
         body, headers = self._message(event, document)
         try:
-            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(
+                self._url, data=BytesIO(body), headers=headers, allow_redirects=False
+            ) as answer:
                 status = answer.status
-                retry_after = _retry_after(answer.headers.get("Retry-After"))
+                header = answer.headers.get("Retry-After")
+                retry_after = parse_retry_after(header, now=SystemClock().now(), cap_s=RETRY_AFTER_CAP_S)
         except TimeoutError:
-            raise PublishError(f"{where} did not answer within {TIMEOUT_S} s", published=index) from None
+            raise PublishError(f"{where} did not answer within {self._timeout_s:g} s", published=index) from None
         except (aiohttp.ClientError, OSError) as error:
             raise PublishError(f"{where} cannot be reached: {type(error).__name__}", published=index) from None
         if status in _REFUSED:
             raise EventRefusedError(f"{where} answered {status}", index=index)
         if not 200 <= status < 300:
-            raise PublishError(f"{where} answered {status}", published=index, retry_after_s=retry_after)
+            hint = "; redirects are not followed: use the final URL" if 300 <= status < 400 else ""
+            raise PublishError(f"{where} answered {status}{hint}", published=index, retry_after_s=retry_after)
 
     def _message(self, event: Event, document: bytes) -> tuple[bytes, dict[str, str]]:
         if self._mode == "structured":
@@ -66,15 +80,12 @@ class HttpSink:
         return event.data, headers
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Retry-After (RFC 9110, 10.2.3): seconds or a date; at most an hour."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return min(float(value), 3600.0)
+def _check(url: str) -> None:
+    """Raises PermanentError for what can never be posted to."""
     try:
-        moment: datetime = parsedate_to_datetime(value)
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - SystemClock().now()).total_seconds()), 3600.0)
+        is_good = False
+    if not is_good:
+        raise PermanentError(f"the sink is {mask_url(url)}: it must be stdout or an http:// or https:// URL")

@@ -41,8 +41,9 @@ class SqliteStore:
         """Open or create a state file. Raises PermanentError, and leaves a file that is not ours untouched."""
         _inspect(path)
         try:
+            path.touch(mode=0o600)  # noqa: ASYNC240 - once, at start; SQLite gives the files beside it the same mode
             db = await aiosqlite.connect(path, isolation_level=None)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise PermanentError(f"the state file {path} cannot be opened: {error}") from error
         try:
             await db.execute("PRAGMA journal_mode = WAL")
@@ -54,7 +55,6 @@ class SqliteStore:
         except sqlite3.Error as error:
             await db.close()
             raise PermanentError(f"the state file {path} cannot be used: {error}") from error
-        path.chmod(0o600)  # noqa: ASYNC240 - once, at start
         return cls(db)
 
     async def close(self) -> None:

@@ -20,12 +20,13 @@ class TailReader:
         self._bytes = 0
         self._lost = 0
         self._ready = asyncio.Event()
+        self._closed = False
 
     def offer(self, topic: str, document: bytes) -> None:
-        """Take a document, or count it as lost."""
+        """Take a document, or count it as lost. One that is too large by itself is taken when nothing else waits."""
         if self._topics and topic not in self._topics:
             return
-        if len(self._lines) >= MAX_LINES or self._bytes + len(document) > MAX_BYTES:
+        if self._lines and (len(self._lines) >= MAX_LINES or self._bytes + len(document) > MAX_BYTES):
             self._lost += 1
             return
         if self._lost:
@@ -33,22 +34,33 @@ class TailReader:
             self._lost = 0
         self._append(document)
 
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._closed = True
+        self._ready.set()
+
     def _append(self, document: bytes) -> None:
         self._lines.append(document)
         self._bytes += len(document)
         self._ready.set()
 
-    async def next(self) -> bytes:
-        """The next document, or the notice that some were lost."""
-        while not self._lines:
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                return self._notice(lost)
+    async def next(self, patience_s: float) -> bytes | None:
+        """The next document, or the notice that some were lost; b"" when none came in time, None after the last."""
+        if not self._lines and not self._lost and not self._closed:
             self._ready.clear()
-            await self._ready.wait()
-        document = self._lines.popleft()
-        self._bytes -= len(document)
-        return document
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._ready.wait()
+            except TimeoutError:
+                return b""
+        if self._lines:
+            document = self._lines.popleft()
+            self._bytes -= len(document)
+            return document
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return self._notice(lost)
+        return None
 
 
 class Tail:
@@ -57,6 +69,7 @@ class Tail:
     def __init__(self, notice: Callable[[int], bytes]) -> None:
         self._notice = notice
         self._readers: set[TailReader] = set()
+        self._closed = False
 
     @property
     def has_readers(self) -> bool:
@@ -68,10 +81,18 @@ class Tail:
         for reader in self._readers:
             reader.offer(topic, document)
 
+    def close(self) -> None:
+        """Let every reader end after what it has."""
+        self._closed = True
+        for reader in self._readers:
+            reader.close()
+
     @contextmanager
     def subscribe(self, topics: frozenset[str]) -> Iterator[TailReader]:
         """Look from now on."""
         reader = TailReader(topics, self._notice)
+        if self._closed:
+            reader.close()
         self._readers.add(reader)
         try:
             yield reader

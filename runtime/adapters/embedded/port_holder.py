@@ -1,0 +1,30 @@
+"""Says why a port cannot be had, and who has it."""
+
+from __future__ import annotations
+
+import errno
+
+import psutil
+
+
+def why_not(host: str, port: int, error: OSError) -> str:
+    """What a person is told when listening has failed."""
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is taken by {_holder(port)}: stop it or choose another with --port"
+    return f"cannot listen on {host} port {port}: {error.strerror}"
+
+
+def _holder(port: int) -> str:
+    """Who listens on a port, as far as this user may know."""
+    try:
+        pid = next(
+            (
+                connection.pid
+                for connection in psutil.net_connections("tcp")
+                if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port
+            ),
+            None,
+        )
+        return f"{psutil.Process(pid).name()} (process {pid})" if pid else "another user's process"
+    except psutil.Error:
+        return "another process"

@@ -1,0 +1,87 @@
+"""Lists and single objects as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime.adapters.event_lines import printable
+
+_COLOURS = {"Connected": "green", "Connecting": "yellow", "Reconnecting": "yellow"}
+_UNFOLDED = 10_000
+
+
+def connections_table(views: Iterable[Mapping[str, Any]]) -> None:
+    """Print connections, a line each."""
+    rows = []
+    for view in views:
+        status = view["status"] or "unreadable"
+        rest = [_cell(view, key) for key in ("topic", "instanceId")]
+        last = [_time(view, "lastFrameAt"), _cell(view, "url"), _cell(view, "lastError")]
+        rows.append([_cell(view, "id"), Text(status, style=_COLOURS.get(status, "red")), *rest, *last])
+    _table(["ID", "STATUS", "TOPIC", "OWNER", "LAST FRAME", "URL", "LAST ERROR"], rows)
+
+
+def instances_table(views: Iterable[Mapping[str, Any]]) -> None:
+    """Print hosts, a line each."""
+    rows = [
+        [_cell(v, "id"), _cell(v, "load"), _cell(v, "beat"), _cell(v, "version"), _time(v, "startedAt")] for v in views
+    ]
+    _table(["ID", "CONNECTIONS", "BEAT", "VERSION", "STARTED"], rows)
+
+
+def dead_letters_table(views: Iterable[Mapping[str, Any]]) -> None:
+    """Print dead letters, a line each."""
+    keys = ("id", "topic", "subject", "sizeBytes", "reason")
+    rows = [[_time(view, "at"), *(_cell(view, key) for key in keys)] for view in views]
+    _table(["REFUSED AT", "ID", "TOPIC", "SUBJECT", "BYTES", "REASON"], rows)
+
+
+def print_connection(view: Mapping[str, Any]) -> None:
+    """Print one connection: a line for each thing that is known, then its options and its last outcomes."""
+    console = _console()
+    grid = Table.grid(padding=(0, 2))
+    for key, value in view.items():
+        if key not in {"options", "outcomes"} and value not in (None, {}):
+            grid.add_row(Text(key, style="dim"), _cell({key: _flat(value)}, key))
+    options = ", ".join(f"{key} {_flat(value)}" for key, value in view["options"].items() if value != [])
+    grid.add_row(Text("options", style="dim"), _cell({"": options}, ""))
+    for outcome in view["outcomes"]:
+        said = f"{outcome['at'][:19]} {outcome['command']}: {outcome['status']} ({outcome['reason']})"
+        grid.add_row(Text("outcome", style="dim"), _cell({"": said}, ""))
+    console.print(grid)
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Folds to the width of a terminal; a line stays a line where another program reads."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_UNFOLDED)
+
+
+def _cell(view: Mapping[str, Any], key: str) -> Text:
+    value = view.get(key)
+    return Text("" if value is None else printable(str(value)))
+
+
+def _time(view: Mapping[str, Any], key: str) -> Text:
+    """A time of the wire to the second."""
+    return Text(str(view.get(key) or "")[:19].replace("T", " "))
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

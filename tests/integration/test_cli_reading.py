@@ -1,0 +1,274 @@
+"""The commands of `wsm` that only look, against a real endpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.models.constants import connection_key
+from tests.wsm import Background, World, http, publish, raw_server, world, wsm
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    with Background(world(tmp_path)) as running:
+        yield running.value
+
+
+def connect(here: World, id_: str, *args: str) -> None:
+    result = wsm("connect", here.feed.url, "--id", id_, "--auto-reconnect", "--wait", *args, port=here.port)
+    assert result.code == 0, result.stderr
+
+
+def test_list_shows_a_line_for_each_connection_and_masks_secrets(here: World):
+    connect(here, "a", "--topic", "prices")
+    connect(here, "b")
+    result = wsm("list", port=here.port)
+    title, first, second = result.stdout.splitlines()
+    assert title.split() == ["ID", "STATUS", "TOPIC", "OWNER", "LAST", "FRAME", "URL", "LAST", "ERROR"]
+    assert first.split()[:4] == ["a", "Connected", "prices", "me"]
+    assert second.split()[:3] == ["b", "Connected", "me"]
+    assert "token=***" in first
+    assert "secret" not in result.stdout
+
+
+def test_list_filters_by_tag_and_status_and_prints_a_json_line_each(here: World):
+    connect(here, "a", "--tag", "env=live")
+    connect(here, "b")
+    assert wsm("disconnect", "b", "--keep", port=here.port).code == 0
+    port = here.port
+    assert [v["id"] for v in wsm("list", "--json", port=port).lines()] == ["a", "b"]
+    assert [v["id"] for v in wsm("list", "--tag", "env=live", "--json", port=port).lines()] == ["a"]
+    assert [v["id"] for v in wsm("list", "--status", "connected", "--json", port=port).lines()] == ["a"]
+    wrong = wsm("list", "--status", "Foo", port=port)
+    assert wrong.code == 1
+    assert "must be one of Disconnected, Connecting" in wrong.stderr
+
+
+def test_a_record_that_cannot_be_read_is_shown_and_not_exported(tmp_path: Path):
+    async def spoil(here: World) -> None:
+        store, key = here.manager.dispatch.context.records.store, connection_key("a")
+        stored = await store.get(key)
+        assert stored is not None
+        await store.put(key, b"garbage", stored.etag)
+
+    with Background(world(tmp_path)) as running:
+        here = running.value
+        connect(here, "a")
+        assert wsm("disconnect", "a", "--keep", port=here.port).code == 0
+        running.do(spoil(here))
+        assert "unreadable" in wsm("list", port=here.port).stdout
+        exported = wsm("export", "--json", port=here.port)
+        assert (exported.code, exported.json()) == (0, {"connections": []})
+        assert exported.stderr.startswith("warning: a is left out: ")
+
+
+def test_show_tells_all_of_one_connection(here: World):
+    connect(here, "a", "--tag", "env=live", "--options", '{"pingIntervalS": 7}')
+    result = wsm("show", "a", port=here.port)
+    assert result.code == 0
+    told = dict(line.split(None, 1) for line in result.stdout.splitlines())
+    assert (told["id"], told["status"].strip(), told["autoReconnect"].strip()) == (
+        "a".ljust(len(told["id"])),
+        "Connected",
+        "yes",
+    )
+    assert told["tags"].strip() == "env=live"
+    assert "pingIntervalS 7" in told["options"]
+    assert "connect: accepted (created)" in told["outcome"]
+    assert wsm("show", "a", "--json", port=here.port).json()["options"]["pingIntervalS"] == 7
+
+
+def test_show_of_what_is_not_known_ends_with_1(here: World):
+    result = wsm("show", "x", port=here.port)
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr == "error: no connection 'x' is known (HTTP 404)\n"
+
+
+def test_instances_lists_the_hosts(here: World):
+    title, line = wsm("instances", port=here.port).stdout.splitlines()
+    assert title.split() == ["ID", "CONNECTIONS", "BEAT", "VERSION", "STARTED"]
+    assert line.split()[:2] == ["me", "0"]
+    (host,) = wsm("instances", "--json", port=here.port).lines()
+    assert host["id"] == "me"
+
+
+def test_outcome_tells_how_a_command_ended(here: World):
+    outcome = wsm("connect", here.feed.url, "--id", "a", "--json", port=here.port).json()
+    told = wsm("outcome", "a", outcome["commandId"], port=here.port)
+    assert (told.code, told.stdout) == (0, "accepted: created\n")
+    assert wsm("outcome", "a", outcome["commandId"], "--json", port=here.port).json() == outcome
+    assert wsm("outcome", "a", "unknown", port=here.port).code == 1
+
+
+def test_tail_prints_events_as_they_come_until_it_has_enough(here: World):
+    connect(here, "a", "--topic", "prices")
+    plain = wsm("tail", "prices", "--count", "2", "--timeout", "10", port=here.port)
+    assert plain.code == 0
+    assert [line.split()[1:4] for line in plain.stdout.splitlines()] == [["frame", "prices", "a"]] * 2
+    assert '{"n":' in plain.stdout
+    lines = wsm("tail", "prices", "--count", "2", "--json", port=here.port).lines()
+    assert [line["topic"] for line in lines] == ["prices"] * 2
+    assert lines[0]["data"]["websocketId"] == "a"
+
+
+def test_tail_without_a_topic_shows_all(tmp_path: Path):
+    async def cut(here: World) -> None:
+        here.feed.cut()
+
+    with Background(world(tmp_path)) as running:
+        here = running.value
+        connect(here, "a", "--topic", "prices")
+        threading.Timer(0.5, lambda: running.do(cut(here))).start()
+        result = wsm("tail", "--timeout", "2", port=here.port)
+    assert result.code == 0
+    assert {"frame", "status"} <= {line.split()[1] for line in result.stdout.splitlines()}
+
+
+def test_tail_ends_with_4_when_too_few_events_come_in_time(here: World):
+    result = wsm("tail", "silence", "--count", "1", "--timeout", "0.3", port=here.port)
+    assert (result.code, result.stdout) == (4, "")
+    assert result.stderr == "error: 0 of 1 events came within 0.3 s\n"
+
+
+@pytest.fixture
+def ctrl_c():
+    """Comes after a second; whoever starts the tests in the background has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_is_the_quiet_end_of_a_tail(here: World):
+    result = wsm("tail", "silence", port=here.port)  # nothing else ends it
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_any_other_command_with_130_and_quietly():
+    with Background(raw_server(None)) as silent:
+        result = wsm("list", port=silent.value)
+        assert (result.code, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_tail_tells_when_the_manager_has_gone(tmp_path: Path):
+    with Background(world(tmp_path)) as running:
+        threading.Timer(1, running.stop).start()
+        result = wsm("tail", "silence", port=running.value.port)
+    assert (result.code, result.stderr) == (1, "error: the manager has ended the stream\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "shown"),
+    [
+        (http(b'{"type": "x", "data": "text"}\n\n{"data": {"a": 1}}\n'), 1, ["text", '{"a":1}']),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + b'{"data": 1}\n', 1, ["1"]),
+        (http(b"<html>\n"), 3, []),
+        (http(b"7\n"), 3, []),
+        (http(b'{"errorCode": "x", "message": "not here"}', "404 Not Found"), 1, []),
+        (b"", 3, []),
+        (b"220 mail.example ESMTP\r\n", 3, []),
+    ],
+    ids=["foreign events", "cut off", "no JSON", "no events", "no tail", "nothing", "no HTTP"],
+)
+def test_tail_of_something_else_ends_with_a_reason(answer: bytes, code: int, shown: list[str]):
+    with Background(raw_server(answer)) as server:
+        result = wsm("tail", port=server.value)
+    assert result.code == code
+    assert result.stderr.startswith("error: ")
+    assert [line.split(None, 1)[-1].strip() for line in result.stdout.splitlines()] == shown
+
+
+def test_check_tells_of_each_address_what_the_guard_says():
+    refused = wsm("check", "ws://127.0.0.1:1/")
+    assert (refused.code, refused.stdout) == (1, "127.0.0.1: refused, loopback (--allow-private permits it)\n")
+    assert refused.stderr == "error: 127.0.0.1 is refused: loopback (--allow-private permits it)\n"
+    allowed = wsm("check", "ws://127.0.0.1:1/", "--allow-private")
+    assert (allowed.code, allowed.stderr) == (0, "")
+    assert allowed.stdout == "127.0.0.1: may be dialled\nevery address may be dialled\n"
+    as_json = wsm("check", "ws://169.254.169.254/", "--allow-private", "--json")
+    assert as_json.code == 1
+    assert as_json.json()["allowed"] is False
+    (address,) = as_json.json()["addresses"]
+    assert address["address"] == "169.254.169.254"
+    assert "metadata" in address["refusedBy"]
+    assert wsm("check", "ws://127.0.0.1/", "--allow-private", "--json").json()["allowed"] is True
+    assert "must start with ws://" in wsm("check", "http://x").stderr
+
+
+def test_schema_prints_one_model_or_their_names():
+    names = wsm("schema").stdout.split()
+    assert names[:2] == ["command", "options"]
+    assert wsm("schema", "--json").json() == names
+    for name in names:
+        assert wsm("schema", name).json() == wsm("schema", name, "--json").json()
+    wrong = wsm("schema", "foo")
+    assert wrong.code == 2
+    assert "envelope" in wrong.stderr
+
+
+def bury(port: int, **command: str) -> None:
+    """Publish a command that ends as a dead letter, and wait until it is one."""
+    before = len(wsm("dead-letters", "--json", port=port).lines())
+    publish(port, "websocket-commands", **command)
+    for _ in range(100):
+        if len(wsm("dead-letters", "--json", port=port).lines()) > before:
+            return
+        time.sleep(0.05)
+    raise AssertionError("there is no new dead letter")
+
+
+def test_dead_letters_are_listed_without_what_they_hold(here: World):
+    port = here.port
+    nothing = wsm("dead-letters", port=port)
+    assert (nothing.code, nothing.stdout, nothing.stderr) == (0, "", "")
+    bury(port, command="connect", commandId="c1", id="a", url="http://s3cret")
+    bury(port, command="reconnect", commandId="c2", id="b")
+    title, first, second = wsm("dead-letters", port=port).stdout.splitlines()
+    assert title.split()[:3] == ["REFUSED", "AT", "ID"]
+    assert first.split()[2:5] == ["c1", "websocket-commands", "a"]
+    assert "must start with ws://" in first
+    assert "c2" in second
+    (view,) = wsm("dead-letters", "c2", "--json", port=port).lines()
+    assert (view["id"], view["subject"]) == ("c2", "b")
+    assert "s3cret" not in wsm("dead-letters", "--json", port=port).stdout
+    missing = wsm("dead-letters", "c2", "c3", port=port)
+    assert (missing.code, missing.stderr) == (1, "error: no dead letter 'c3' is there\n")
+
+
+def test_dead_letters_are_replayed_and_those_refused_again_end_with_1(here: World):
+    port = here.port
+    bury(port, command="reconnect", commandId="c1", id="a")
+    bury(port, command="connect", commandId="c2", id="x", url="http://wrong")
+    connect(here, "a")
+    replayed = wsm("dead-letters", "c1", "--replay", port=port)
+    assert (replayed.code, replayed.stdout, replayed.stderr) == (0, "replayed c1\n", "")
+    again = wsm("dead-letters", "c1", "c2", "--replay", port=port)
+    assert (again.code, again.stdout) == (1, "")
+    refused, missing = again.stderr.splitlines()
+    assert refused.startswith("error: c2 is refused again: ")
+    assert missing == "error: no dead letter 'c1' is there"
+    nothing = wsm("dead-letters", "c1", "--replay", "--json", port=port)
+    assert (nothing.code, nothing.json()) == (1, {"replayed": [], "refused": [], "notFound": ["c1"]})
+
+
+@pytest.mark.parametrize("args", [["schema", "record"], ["--help"], ["run", "--help"]])
+def test_a_broken_pipe_is_quiet(args: list[str]):
+    command = [sys.executable, "-c", "from runtime.cli import main; main()", *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
