@@ -24,7 +24,10 @@ class Expectation:
         """Whether a message is the answer."""
         if self.contains is not None and not _contains(payload, self.contains):
             return False
-        return self.pointer is None or _at(payload, self.pointer) == self.value
+        if self.pointer is None:
+            return True
+        found = _at(payload, self.pointer)
+        return found is not _MISSING and found == self.value
 
 
 def expect(match: Match, sent: str | bytes) -> Expectation:
@@ -35,24 +38,27 @@ def expect(match: Match, sent: str | bytes) -> Expectation:
     return Expectation(match.pointer, value, match.contains)
 
 
+def lacks_value(match: Match, sent: str | bytes) -> bool:
+    """Whether the answer should repeat a value that the message sent does not have."""
+    return match.pointer is not None and match.equals is None and _at(sent, match.pointer) is _MISSING
+
+
 def _contains(payload: str | bytes, text: str) -> bool:
     return text in payload if isinstance(payload, str) else text.encode() in payload
 
 
 def _at(payload: str | bytes, pointer: str) -> Any:
-    """The value at a JSON pointer (RFC 6901); an object equal to nothing when there is none."""
+    """The value at a JSON pointer (RFC 6901); _MISSING when there is none."""
     try:
         value: Any = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return object()
+        return _MISSING
     for part in pointer.split("/")[1:]:
         token = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):
             value = value.get(token, _MISSING)
-        elif isinstance(value, list) and token.isdigit() and int(token) < len(value):
+        elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
             value = value[int(token)]
         else:
-            value = _MISSING
-        if value is _MISSING:
-            return object()
+            return _MISSING
     return value

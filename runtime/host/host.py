@@ -173,9 +173,9 @@ class Host:
             await self._claim(connection_id)
         elif step in {Step.END, Step.RELEASE}:
             await self._settle(connection_id, step)
-        elif step is Step.PURGE:
+        if step is Step.PURGE:
             await self._purge(connection_id)
-        if not record.is_wanted or step is Step.END:
+        elif not record.is_wanted or step is Step.END:
             await self._fail_outbox(record)
 
     async def _claim(self, connection_id: str) -> None:

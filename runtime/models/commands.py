@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from typing_extensions import override
 
-from runtime.errors import FieldProblem, InvalidInputError
 from runtime.models.connection import MAX_TAG_KEY, MAX_TAG_VALUE, MAX_TAGS
 from runtime.models.options import AnyMessage, WebSocketOptions
-from runtime.models.wire import UtcTime, WireModel, invalid_input
+from runtime.models.wire import UtcTime, WireModel
 from runtime.urls import parse_url
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -184,19 +183,4 @@ class Request(BaseCommand):
 
 
 Command = Connect | Disconnect | Reconnect | StartPublish | StopPublish | SetTags | Send | Request
-COMMANDS: dict[str, type[Command]] = {model.model_fields["command"].default: model for model in get_args(Command)}
 COMMAND_ADAPTER: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
-
-
-def read_command(data: object) -> Command:
-    """Read a decoded JSON value as a command. Raises InvalidInputError."""
-    if not isinstance(data, dict):
-        raise InvalidInputError("command", [FieldProblem("", 'must be a JSON object such as {"command": "connect"}')])
-    name = next((value for key, value in data.items() if isinstance(key, str) and key.lower() == "command"), None)
-    model = COMMANDS.get(name) if isinstance(name, str) else None
-    if model is None:
-        raise InvalidInputError("command", [FieldProblem("command", f"must be one of {', '.join(COMMANDS)}")])
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise invalid_input(str(name), error) from None

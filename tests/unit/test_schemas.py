@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from runtime.models.commands import COMMANDS
+from handlers import ROUTES
 from runtime.models.connection import WebSocketConnection
 from runtime.models.envelope import MessageEnvelope
 from runtime.models.options import WebSocketOptions
@@ -76,8 +76,8 @@ def test_names_are_those_of_the_wire(name: str):
 def test_the_command_is_a_union_told_by_its_command():
     schema = SCHEMAS["command"]()
     assert schema["discriminator"]["propertyName"] == "command"
-    assert set(schema["discriminator"]["mapping"]) == set(COMMANDS)
-    assert len(schema["oneOf"]) == len(COMMANDS)
+    assert set(schema["discriminator"]["mapping"]) == set(ROUTES)
+    assert len(schema["oneOf"]) == len(ROUTES)
     connect = schema["$defs"]["Connect"]
     assert connect["required"] == ["command", "url"]
     assert connect["properties"]["command"]["const"] == "connect"

@@ -188,3 +188,12 @@ async def test_a_send_that_fails_late_on_the_old_socket_leaves_the_new_one_in_us
         await world.settle(31)
         assert world.dialer.sockets[-1].sent == ["x"]
         assert ends(world, "s") == ["accepted", "done"]
+
+
+@virtual_time
+async def test_a_request_that_no_message_could_answer_is_rejected():
+    async with World().running() as world:
+        await world.connect()
+        outcome = await world.command("request", id="a", message='{"id": 7}', match={"pointer": "/key"})
+        assert outcome["status"] == "rejected"
+        assert "the message has no value at /key" in outcome["reason"]
