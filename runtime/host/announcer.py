@@ -38,7 +38,7 @@ class Announcer:
     limits: Limits
     observer: Observer
     queue: FrameQueue = field(init=False)
-    _count: int = 0
+    _count: int = 0  # of events put: their sequence, and what tells two of one moment apart
 
     def __post_init__(self) -> None:
         self.queue = FrameQueue(
@@ -70,7 +70,6 @@ class Announcer:
     ) -> None:
         """A connection is now in this status."""
         now = self.clock.now()
-        self._count += 1
         changed = StatusChanged(
             connection_id=record.id,
             status=status.label,
@@ -111,7 +110,6 @@ class Announcer:
     def notice(self, reason: str, connection_id: str | None = None) -> None:
         """An operator should know."""
         now = self.clock.now()
-        self._count += 1
         notice = Notice(connection_id=connection_id, reason=reason, at=now)
         event_id = f"notice.{now.timestamp():.6f}.{self._count}"
         self.put(event_of(self.names.events_topic, NOTICE, event_id, connection_id, now, notice))

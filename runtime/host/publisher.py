@@ -65,8 +65,8 @@ class Lane:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_ready(self, queue: FrameQueue) -> None:
-        """A queue has something to take."""
-        if not queue.is_listed:
+        """A queue has something to take; while some of it is in flight it is looked at again after that."""
+        if not queue.is_listed and not queue.is_flying:
             queue.is_listed = True
             self._ready.append(queue)
             self._wake.set()

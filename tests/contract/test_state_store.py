@@ -11,7 +11,7 @@ import pytest
 from runtime.adapters.clock import SystemClock
 from runtime.adapters.embedded.store import SqliteStore
 from runtime.adapters.memory.store import MemoryStore
-from runtime.errors import RaceLostError
+from runtime.errors import GarbageRecordError, RaceLostError, StoreError
 from runtime.ports import StateStore
 from runtime.records import Records
 
@@ -103,3 +103,36 @@ async def test_the_index_loses_no_id(store: StateStore):
         for number in range(50):
             group.create_task(records.remove_from_index(str(number)))
     assert sorted(map(int, await records.ids())) == list(range(50, 100))
+
+
+async def test_a_key_that_others_always_change_first_is_given_up_with_what_to_do(store: StateStore):
+    records = Records(store, SystemClock(), lambda: 0.0)
+    await store.put("websocket-a", b'{"id":"a"}', None)
+
+    async def lose(key: str, value: bytes, etag: str | None) -> None:
+        raise RaceLostError("lost")
+
+    store.put = lose  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="changed by others 12 times in a row; try again"):
+        await records.update("a", lambda record: record.changed(topic="t") if record else None)
+
+
+async def test_a_record_that_is_wanted_again_is_not_deleted(store: StateStore):
+    records = Records(store, SystemClock(), lambda: 0.0)
+    await store.put("websocket-a", b'{"id":"a"}', None)
+    assert not await records.delete("a", lambda record: False)
+    assert not await records.delete("b", lambda record: True)
+    await records.update_outbox("a", lambda outbox: outbox)
+    assert await records.delete("a", lambda record: True)
+    assert await store.get_many(["websocket-a", "websocket.outbox.a"]) == {}
+
+
+@pytest.mark.parametrize("garbage", [b"{", b'{"a": 1}', b"[1]"])
+async def test_a_garbage_index_is_named_and_left_alone(store: StateStore, garbage: bytes):
+    records = Records(store, SystemClock(), lambda: 0.0)
+    await store.put("websocket-index", garbage, None)
+    with pytest.raises(GarbageRecordError, match="websocket-index is not a list of ids"):
+        await records.add_to_index("a")
+    stored = await store.get("websocket-index")
+    assert stored is not None
+    assert stored.value == garbage
