@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import uvloop
@@ -58,16 +59,28 @@ async def _serve(settings: Settings, observer: Observer) -> int:
     for name, meant in unknown_variables(os.environ):
         observer.warn("unknown_variable", name=name, meant=meant)
     stop = Stop(observer)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.on_signal, number)
-    async with start_embedded(settings, observer) as manager:
-        error = await until_stopped(stop.asked, manager.background)
-        if error is not None:
-            lines = "".join(traceback.format_exception(error))
-            observer.warn("failed", part=failed_part(error), error=repr(error), traceback=lines)
-    observer.log("stopped")
+    with _signals_to(stop.on_signal):
+        async with start_embedded(settings, observer) as manager:
+            error = await until_stopped(stop.asked, manager.background)
+            if error is not None:
+                lines = "".join(traceback.format_exception(error))
+                observer.warn("failed", part=failed_part(error), error=repr(error), traceback=lines)
+        observer.log("stopped")
     return 0 if error is None else 1
+
+
+@contextmanager
+def _signals_to(callback: Callable[[signal.Signals], object]) -> Iterator[None]:
+    """Hand over SIGTERM and SIGINT, and take them back: a closed uvloop would go on swallowing them."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, callback, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 async def until_stopped(asked: asyncio.Event, background: asyncio.Task[None]) -> BaseException | None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import uvloop
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from runtime.adapters.event_lines import COLOURS, KIND_WIDTH, kind_of, text_of
@@ -54,7 +54,7 @@ class Screen:
         for event in events:
             kind, data = kind_of(event.type), orjson.loads(event.data)
             self.seen.append((kind, data))
-            line = Table.grid(padding=(0, 1))  # what is too long goes on under its own begin
+            line = Table.grid("", "", Column(overflow="fold"), padding=(0, 1))  # what is long goes on under its begin
             line.add_row(" ", Text(f"{kind:{KIND_WIDTH}}", style=COLOURS.get(kind, "white")), Text(text_of(kind, data)))
             self.console.print(line)
         self._news.set()

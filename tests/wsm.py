@@ -139,16 +139,15 @@ async def raw_server(answer: bytes | None) -> AsyncIterator[int]:
         task = asyncio.current_task()
         assert task is not None
         talks.add(task)
-        try:
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await reader.readuntil(b"\r\n\r\n")
             if answer is None:
                 await reader.read()
             writer.write(answer or b"")
             await writer.drain()
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:

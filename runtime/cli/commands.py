@@ -42,9 +42,10 @@ def connect(
         "options": options_of(options),
         "replace": replace,
     }
+    before = talk(lambda client: _find(client, id_)) if wait and id_ is not None else None
     outcome = _give("connect", body, as_json)
     if wait:
-        view = talk(lambda client: _until_connected(client, outcome["connectionId"], wait_timeout))
+        view = talk(lambda client: _until_connected(client, outcome["connectionId"], before, wait_timeout))
         if view["status"] != "Connected":
             end_with([f"'{view['id']}' has ended: {view['lastError'] or 'by command'}"], EXIT_REFUSED)
         if not as_json:
@@ -158,17 +159,36 @@ def _print(outcome: dict[str, Any]) -> None:
         typer.echo(answer)
 
 
-async def _until_connected(client: Client, connection_id: str, patience_s: float) -> dict[str, Any]:
+async def _find(client: Client, connection_id: str) -> dict[str, Any] | None:
+    try:
+        return await client.read_one("connection", id=connection_id)
+    except CallFailed as failed:
+        if failed.status == 404:
+            return None
+        raise
+
+
+async def _until_connected(
+    client: Client, connection_id: str, before: dict[str, Any] | None, patience_s: float
+) -> dict[str, Any]:
+    """Wait for Connected or the end; `before` is what the connection was: its socket does not count after a redial."""
     view: dict[str, Any] = {}
     try:
         async with asyncio.timeout(patience_s):
             while True:
                 view = await client.read_one("connection", id=connection_id)
                 has_ended = view["generation"] <= view["endedGeneration"] or view["desired"] != "connected"
-                if view["status"] == "Connected" or has_ended:
+                if has_ended or (view["status"] == "Connected" and not _is_of_old_socket(view, before)):
                     return view
                 await asyncio.sleep(LOOK_INTERVAL_S)
     except TimeoutError:
         why = f": {view['lastError']}" if view.get("lastError") else ""
         text = f"'{connection_id}' is {view.get('status', 'not known')} after {patience_s:g} s{why}"
         raise CallFailed(text, EXIT_TIMEOUT) from None
+
+
+def _is_of_old_socket(view: dict[str, Any], before: dict[str, Any] | None) -> bool:
+    """Whether a new dial was asked for, and the host has written nothing since."""
+    if before is None or view["generation"] == before["generation"]:
+        return False
+    return bool(view["updatedAt"] == before["updatedAt"])

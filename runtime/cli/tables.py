@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +14,8 @@ from rich.text import Text
 from runtime.adapters.event_lines import printable
 
 _COLOURS = {"Connected": "green", "Connecting": "yellow", "Reconnecting": "yellow"}
-_UNFOLDED = 10_000
+_NEVER_FOLDED = frozenset({"STATUS", "LAST FRAME", "STARTED", "REFUSED AT"})
+_UNFOLDED = 100_000
 
 
 def connections_table(views: Iterable[Mapping[str, Any]]) -> None:
@@ -43,8 +46,9 @@ def dead_letters_table(views: Iterable[Mapping[str, Any]]) -> None:
 
 def print_connection(view: Mapping[str, Any]) -> None:
     """Print one connection: a line for each thing that is known, then its options and its last outcomes."""
-    console = _console()
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for key, value in view.items():
         if key not in {"options", "outcomes"} and value not in (None, {}):
             grid.add_row(Text(key, style="dim"), _cell({key: _flat(value)}, key))
@@ -53,20 +57,27 @@ def print_connection(view: Mapping[str, Any]) -> None:
     for outcome in view["outcomes"]:
         said = f"{outcome['at'][:19]} {outcome['command']}: {outcome['status']} ({outcome['reason']})"
         grid.add_row(Text("outcome", style="dim"), _cell({"": said}, ""))
-    console.print(grid)
+    _print(grid)
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title in _NEVER_FOLDED)
     for row in rows:
         table.add_row(*row)
-    _console().print(table)
+    _print(table)
 
 
-def _console() -> Console:
-    """Folds to the width of a terminal; a line stays a line where another program reads."""
+def _print(table: Table) -> None:
+    """Fold to the width of a terminal; where another program reads, a line stays a line."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_UNFOLDED)
+    if console.is_terminal:
+        console.print(table)
+        return
+    unfolded = StringIO()
+    Console(file=unfolded, width=_UNFOLDED).print(table)
+    typer.echo("\n".join(line.rstrip() for line in unfolded.getvalue().splitlines()))
 
 
 def _cell(view: Mapping[str, Any], key: str) -> Text:

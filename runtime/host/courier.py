@@ -191,7 +191,12 @@ class Courier:
         if len(text) <= ANSWER_KEPT_BYTES:
             outcome = outcome.model_copy(update={"answer": text, "answer_content_type": kind})
         else:
-            reason = f"answered; its {len(text)} characters are on the reply topic only"
+            where = (
+                "are on the reply topic only"
+                if item.reply_topic is not None
+                else "are too many to keep: give a replyTopic"
+            )
+            reason = f"answered; its {len(text)} characters {where}"
             outcome = outcome.model_copy(update={"reason": reason})
         if item.reply_topic is not None:
             full = outcome.model_copy(update={"answer": text, "answer_content_type": kind})

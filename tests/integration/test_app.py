@@ -91,6 +91,14 @@ def test_sigterm_is_an_orderly_end_and_the_first_line_of_the_log_tells_all_about
     assert lines[1]["signal"] == "SIGTERM"
 
 
+def test_signals_have_their_usual_meaning_again_once_the_process_has_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    run(monkeypatch, tmp_path, terminate)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_at_the_end_sockets_are_closed_with_1001_and_what_was_read_is_published(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
