@@ -112,13 +112,16 @@ async def _story(screen: Screen, feed: Feed, manager: Embedded, pace_s: float) -
         "1. A connect command becomes a record; the host dials; frames flow to",
         "the topic 'prices', all else to 'websocket-events'.",
     )
-    options = {"reconnectBaseDelayS": 4 * pace_s, "stableAfterS": 2 * pace_s}
+    options = {"reconnectBaseDelayS": pace_s, "reconnectMaxDelayS": pace_s, "reconnectAttempts": 0}
     await command("connect", url=feed.url, topic="prices", autoReconnect=True, options=options)
     await screen.until("Connected", "status", status="Connected")
     for _ in range(5):
         await screen.until("a frame", "frame")
-    say("2. The feed is cut. The manager backs off, dials again, and tells how", "long it was blind.")
-    feed.cut()
+    say(
+        "2. The feed is cut and away for a while. The manager backs off, dials",
+        "again, and tells how long it was blind.",
+    )
+    feed.cut(away_s=2.5 * pace_s)
     await screen.until("Reconnecting", "status", status="Reconnecting")
     await screen.until("the gap event", "gap", kind="blind")
     for _ in range(5):

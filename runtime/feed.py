@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import orjson
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 
 @dataclass(slots=True)
@@ -20,6 +22,7 @@ class Feed:
     number: int = 0
     heard: list[str] = field(default_factory=list)
     server: Server | None = None
+    back_at: float = 0
 
     @property
     def url(self) -> str:
@@ -28,11 +31,18 @@ class Feed:
         port = self.server.sockets[0].getsockname()[1]
         return f"ws://127.0.0.1:{port}/feed?token=secret"
 
-    def cut(self) -> None:
-        """Break every connection, without a close frame."""
+    def cut(self, away_s: float = 0) -> None:
+        """Break every connection, without a close frame, and answer 502 to whoever dials in the next `away_s`."""
         assert self.server is not None
+        self.back_at = asyncio.get_running_loop().time() + away_s
         for connection in list(self.server.connections):
             connection.transport.abort()
+
+    def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Accept the handshake, unless the feed is away."""
+        if asyncio.get_running_loop().time() < self.back_at:
+            return connection.respond(HTTPStatus.BAD_GATEWAY, "away\n")
+        return None
 
     async def serve_one(self, connection: ServerConnection) -> None:
         """Send numbers and answer questions until the client leaves."""
@@ -73,7 +83,7 @@ class Feed:
 async def local_feed(interval_s: float) -> AsyncIterator[Feed]:
     """Serve a feed on a free port of the loopback interface."""
     feed = Feed(interval_s)
-    async with serve(feed.serve_one, "127.0.0.1", 0) as server:
+    async with serve(feed.serve_one, "127.0.0.1", 0, process_request=feed.answer) as server:
         feed.server = server
         counting = asyncio.create_task(feed.count())
         try:

@@ -51,14 +51,14 @@ def test_the_story_is_told_whole_in_plain_text_that_fits_80_columns():
 def test_a_long_line_goes_on_under_its_own_begin_and_breaks_between_words():
     _, text = play(pace_s=0.05)
     lines = text.splitlines()
-    (index,) = (i for i, line in enumerate(lines) if "demo Reconnecting" in line)
+    index = next(i for i, line in enumerate(lines) if "demo Reconnecting" in line)
     assert lines[index + 1].startswith(" " * 11)
     joined = " ".join(line.strip() for line in lines[index : index + 2])
     assert "the connection broke without a close frame (1006), attempt 1 in" in joined
 
 
 def test_a_step_that_does_not_happen_is_named_and_ends_with_1(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Feed, "cut", lambda self: None)
+    monkeypatch.setattr(Feed, "cut", lambda self, away_s: None)
     code, text = play(pace_s=0.05, patience_s=0.5)
     assert code == 1
     assert text.splitlines()[-1] == "The demonstration failed: Reconnecting did not come within 0.5 s."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -77,7 +78,7 @@ def test_a_record_of_a_foreign_writer_gets_an_epoch_above_all_that_were():
 @pytest.mark.parametrize("fields", [{"instance_id": "other"}, {"epoch": 5}])
 def test_whoever_no_longer_owns_writes_nothing(fields: dict[str, object]):
     owned = a_record(instance_id="me", epoch=4, status=ConnectionStatus.CONNECTED)
-    who = {"instance_id": "me", "epoch": 4, "now": NOW}
+    who: dict[str, Any] = {"instance_id": "me", "epoch": 4, "now": NOW}
     for stored in (owned.changed(**fields), None):
         with pytest.raises(OwnershipLostError):
             ownership.report(stored, status=ConnectionStatus.CONNECTED, last_error=None, read_until=None, **who)
@@ -89,7 +90,7 @@ def test_whoever_no_longer_owns_writes_nothing(fields: dict[str, object]):
 
 def test_a_report_that_says_nothing_new_is_no_write():
     owned = a_record(instance_id="me", epoch=4, status=ConnectionStatus.CONNECTED)
-    same = {"status": ConnectionStatus.CONNECTED, "last_error": None, "read_until": None}
+    same: dict[str, Any] = {"status": ConnectionStatus.CONNECTED, "last_error": None, "read_until": None}
     assert ownership.report(owned, instance_id="me", epoch=4, now=NOW, **same) is None
 
 
