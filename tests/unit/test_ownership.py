@@ -60,6 +60,8 @@ def test_every_step_leads_to_a_record_that_needs_no_further_one(record: WebSocke
             assert claimed.status in {ConnectionStatus.CONNECTING, ConnectionStatus.RECONNECTING}
         case Step.END | Step.RELEASE:
             assert step(ownership.settle(record, NOW, "why")) is Step.NOTHING
+        case _:
+            pass
 
 
 @given(records, st.one_of(st.none(), st.datetimes(timezones=st.just(UTC))))
