@@ -1,62 +1,32 @@
-"""Puts a manager together over any adapters: what every profile and the tests share."""
+"""Puts a manager together over any adapters: what every profile, every mode and the tests share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from handlers import QUERIES, ROUTES, SWEEP
+from handlers import QUERIES, ROUTES
 from runtime.context import Context
 from runtime.dispatch import CloudEventAttributes, Dispatch
-from runtime.errors import GarbageRecordError, StoreError
 from runtime.guard import Guard
 from runtime.host.announcer import Announcer
-from runtime.host.dialing import GuardedDialer
-from runtime.host.host import Host
-from runtime.host.lease import Lease
-from runtime.host.publisher import Lane, Lanes
+from runtime.host.publisher import Lane
 from runtime.host.queue import Entry, FrameQueue
-from runtime.host.status import StatusWriter
-from runtime.host.tools import Tools
-from runtime.models.connection import WebSocketConnection
 from runtime.models.events import Event
 from runtime.models.instance import Instance
 from runtime.models.outcome import Outcome
-from runtime.ports import (
-    Clock,
-    DeadLetters,
-    Dialer,
-    Limits,
-    Nudges,
-    Observer,
-    Publisher,
-    Random,
-    Resolver,
-    StateStore,
-)
+from runtime.ports import Limits, Ports
 from runtime.records import Records
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """All that a profile has to bring."""
-
-    store: StateStore
-    publisher: Publisher
-    nudges: Nudges
-    dead_letters: DeadLetters
-    resolver: Resolver
-    dialer: Dialer
-    clock: Clock
-    random: Random
-    observer: Observer
+from runtime.resident import IsClaimable, Resident, assemble_resident
 
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """Handlers and host over the same ports. Call `begin`, then `run` in a task, then `stop`."""
+    """Handlers and, unless another process has it, the resident host over the same ports.
+
+    Call `begin`, then `run` in a task, then `stop`.
+    """
 
     ports: Ports
     limits: Limits
@@ -64,10 +34,7 @@ class Manager:
     dispatch: Dispatch
     announcer: Announcer
     events_lane: Lane
-    lanes: Lanes
-    writer: StatusWriter
-    host: Host
-    lease: Lease
+    resident: Resident | None
 
     async def take_in(self, event: Event) -> Outcome | None:
         """See `Context.take_in`."""
@@ -78,14 +45,13 @@ class Manager:
         return await self.dispatch.deliver(event.data, CloudEventAttributes.read(attributes))
 
     async def begin(self) -> None:
-        """Learn what the process before this one had read, and write the first beat of the lease. Raises StoreError."""
-        before = await self.lease.predecessor()
-        self.host.predecessors_read_until = before.read_until if before else None
-        await self.lease.begin()
+        """Start owning, where there is a host. Raises StoreError."""
+        if self.resident is not None:
+            await self.resident.begin()
 
     async def run(self) -> None:
         """Work until cancelled, or until a part fails: its error is raised once all others have ended."""
-        parts = (self.events_lane.run, self.lanes.run, self.writer.run, self.host.run, self.lease.run, self.sweep)
+        parts = [self.events_lane.run, *(self.resident.parts() if self.resident is not None else ())]
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
@@ -93,48 +59,49 @@ class Manager:
         except ExceptionGroup as failures:
             raise _first(failures) from failures
 
-    async def sweep(self) -> None:
-        """Look at every record, again and again."""
-        while True:
-            try:
-                await SWEEP(self.context)
-            except (StoreError, GarbageRecordError) as error:
-                self.ports.observer.warn("sweep_failed", reason=str(error))
-            await self.ports.clock.sleep(self.limits.sweep_interval_s)
-
     async def stop(self, running: asyncio.Task[None]) -> None:
         """Drain within the deadline: close every socket, publish what was read if `run` still can, end it."""
-        deadline_s, observer = self.limits.drain_deadline_s, self.ports.observer
+        deadline_s = self.limits.drain_deadline_s
         try:
             async with asyncio.timeout(deadline_s):
-                await self.host.close()
+                if self.resident is not None:
+                    await self.resident.host.close()
                 await self._flush(running)
         except TimeoutError:
-            observer.warn("drain_incomplete", reason=f"not done within {deadline_s:g} s")
+            self.ports.observer.warn("drain_incomplete", reason=f"not done within {deadline_s:g} s")
         running.cancel()
         await asyncio.wait({running})
-        await self.host.abandon()
-        with suppress(StoreError, GarbageRecordError):  # then the last beat stands: the next gap begins earlier
-            await self.lease.beat()
+        if self.resident is not None:
+            await self.resident.end()
 
     async def _flush(self, running: asyncio.Task[None]) -> None:
         """Wait for the queues to run empty, unless nobody empties them any more."""
-        flushing = asyncio.create_task(self.host.flush())
+        flushing = asyncio.create_task(self._until_published())
         try:
             await asyncio.wait({flushing, running}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             flushing.cancel()
 
+    async def _until_published(self) -> None:
+        if self.resident is not None:
+            await self.resident.host.flush()
+        await self.announcer.queue.wait_until_empty()
+
 
 def assemble(
     ports: Ports,
-    instance: Instance,
     limits: Limits,
     guard: Guard,
     *,
-    is_claimable: Callable[[WebSocketConnection], bool],
+    instance: Instance | None,
+    is_claimable: IsClaimable = lambda _record: True,
+    announce: Callable[[Event], Awaitable[None]] | None = None,
 ) -> Manager:
-    """Wire a manager, which does nothing until it is begun. `is_claimable`: see `Host`."""
+    """Wire a manager, which does nothing until it is begun.
+
+    `instance`: of its host; None for handlers alone. `is_claimable`: see `Host`. `announce`: how an outcome goes out
+    before its command is acknowledged; by default it is queued, which is as good where nothing is acknowledged.
+    """
     clock, random, observer, names = ports.clock, ports.random, ports.observer, limits.names
     records = Records(ports.store, clock, random, limits.index_shards)
 
@@ -149,19 +116,10 @@ def assemble(
 
     events_lane = lane()
     announcer = Announcer(events_lane, clock, names, limits, observer)
-    lanes = Lanes([lane() for _ in range(ports.publisher.lanes)])
-    writer = StatusWriter(records, clock, observer, limits.status_writes_in_flight, lambda id_: host.nudge(id_))  # noqa: PLW0108 - made below
-    dialer = GuardedDialer(ports.resolver, ports.dialer, guard, limits.max_handshakes)
-    tools = Tools(records, dialer, announcer, writer, clock, random, observer)
-    host = Host(instance.id, tools, lanes, limits, is_claimable)
-    lease = Lease(
-        instance,
-        records,
-        clock,
-        observer,
-        limits.heartbeat_interval_s,
-        lambda: len(host.keepers),
-        host.read_until,
+    resident = (
+        assemble_resident(ports, limits, guard, instance, records, announcer, lane, is_claimable)
+        if instance is not None
+        else None
     )
     context = Context(
         records=records,
@@ -172,11 +130,11 @@ def assemble(
         guard=guard,
         dead_letters=ports.dead_letters,
         take_in=take_in,
-        sweeper=host,
-        vitals=host.vitals,
+        sweeper=resident.host if resident is not None else None,
+        vitals=resident.host.vitals if resident is not None else lambda _id: None,
     )
-    dispatch = Dispatch(ROUTES, QUERIES, context, announcer.announce)
-    manager = Manager(ports, limits, context, dispatch, announcer, events_lane, lanes, writer, host, lease)
+    dispatch = Dispatch(ROUTES, QUERIES, context, announce or announcer.announce, announcer.put)
+    manager = Manager(ports, limits, context, dispatch, announcer, events_lane, resident)
     return manager
 
 

@@ -59,12 +59,16 @@ NO_ATTRIBUTES = CloudEventAttributes()
 
 @dataclass(slots=True)
 class Dispatch:
-    """Reads commands and queries, calls their handlers, announces outcomes."""
+    """Reads commands and queries, calls their handlers, announces outcomes.
+
+    `announce` returns when an outcome is as safe as its command must be before that is acknowledged.
+    """
 
     routes: Mapping[str, CommandRoute]
     queries: Mapping[str, QueryRoute]
     context: Context
     announce: Callable[[Event], Awaitable[None]]
+    announce_later: Callable[[Event], None]
 
     async def invoke(self, method: str, body: bytes) -> bytes:
         """A method of service invocation: the outcome of a command or the answer of a read, as JSON.
@@ -89,7 +93,7 @@ class Dispatch:
             outcome = await self._run(data, attributes)
         except InvalidInputError as error:
             outcome = self._rejection(error, attributes)
-        await self._publish(outcome)
+        await self.announce(self._event_of(outcome))
         if outcome.status is OutcomeStatus.REJECTED:
             await self._bury(body, outcome, attributes)
         return outcome
@@ -102,7 +106,7 @@ class Dispatch:
             outcome = await self._run({**data, "command": method}, NO_ATTRIBUTES)
         except InvalidInputError as error:
             outcome = self._rejection(error, NO_ATTRIBUTES, method)
-        await self._publish(outcome)
+        self.announce_later(self._event_of(outcome))  # the caller is told in any case
         return outcome
 
     async def _run(self, data: object, attributes: CloudEventAttributes) -> Outcome:
@@ -138,8 +142,8 @@ class Dispatch:
         command_id = attributes.id or str(uuid4())
         return outcome_of(command_id, name, None, OutcomeStatus.REJECTED, str(error), self.context.clock.now())
 
-    async def _publish(self, outcome: Outcome) -> None:
-        await self.announce(outcome_event(self.context.names.events_topic, outcome))
+    def _event_of(self, outcome: Outcome) -> Event:
+        return outcome_event(self.context.names.events_topic, outcome)
 
     async def _bury(self, body: bytes, outcome: Outcome, attributes: CloudEventAttributes) -> None:
         names, now = self.context.names, self.context.clock.now()

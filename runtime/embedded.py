@@ -24,17 +24,16 @@ from runtime.adapters.embedded.store import SqliteStore
 from runtime.adapters.embedded.tail import Tail
 from runtime.adapters.resolver import SystemResolver
 from runtime.adapters.sockets import WebSocketDialer
-from runtime.assembly import Manager, Ports, assemble
+from runtime.assembly import Manager, assemble
 from runtime.dispatch import Dispatch
 from runtime.guard import Guard
-from runtime.host.host import Host
-from runtime.host.lease import Lease
 from runtime.identity import InstanceIdProvider
 from runtime.models.events import NOTICE, CloudEventEncoder, Event
 from runtime.models.instance import Instance
 from runtime.models.published import read_published, with_valid_data
 from runtime.models.wire import format_time
-from runtime.ports import Clock, Observer
+from runtime.ports import Clock, Observer, Ports
+from runtime.resident import Resident
 from runtime.settings import Settings
 from runtime.urls import mask_url
 
@@ -45,10 +44,9 @@ SOURCE = "websocket-manager"
 class Embedded:
     """A running manager. `background` ends when one of its parts has failed."""
 
-    host: Host
+    resident: Resident
     dispatch: Dispatch
     endpoint: Endpoint
-    lease: Lease
     background: asyncio.Task[None]
 
 
@@ -69,11 +67,10 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
 
         ports = Ports(store, bus, bus, letters, SystemResolver(), WebSocketDialer(), clock, random.random, observer)
         me = _instance(settings, clock)
-        manager = assemble(
-            ports, me, settings.limits(), Guard(settings.allow_private), is_claimable=lambda _record: True
-        )
+        manager = assemble(ports, settings.limits(), Guard(settings.allow_private), instance=me)
+        assert manager.resident is not None
         for topic in (names.host_topic, names.owner_topic(me.id)):
-            bus.subscribe_nudges(topic, manager.host.nudge)
+            bus.subscribe_nudges(topic, manager.resident.host.nudge)
 
         endpoint = _endpoint(settings, manager, tail)
         await endpoint.start()
@@ -83,7 +80,7 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
         where = mask_url(settings.sink)
         observer.log("started", port=endpoint.port, data=str(settings.data), instance=me.id, sink=where)
         try:
-            yield Embedded(manager.host, manager.dispatch, endpoint, manager.lease, running)
+            yield Embedded(manager.resident, manager.dispatch, endpoint, running)
         finally:
             await manager.stop(running)
 

@@ -214,3 +214,18 @@ class Limits:
     events_max: int = 10_000
     index_shards: int = 1
     names: Names = field(default_factory=Names)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All that a profile has to bring."""
+
+    store: StateStore
+    publisher: Publisher
+    nudges: Nudges
+    dead_letters: DeadLetters
+    resolver: Resolver
+    dialer: Dialer
+    clock: Clock
+    random: Random
+    observer: Observer

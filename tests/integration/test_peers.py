@@ -68,7 +68,7 @@ async def test_the_timers_rest_while_the_queue_is_full(tmp_path):
         wsm.sink.open.clear()
         timers: Any = {"pingIntervalS": 0.05, "pingTimeoutS": 0.1, "stableAfterS": 0.05, "idleTimeoutS": 0.2}
         await wsm.connect(peer.url, queueMaxMessages=3, **timers)
-        keepers = wsm.embedded.host.keepers
+        keepers = wsm.embedded.resident.host.keepers
         await until(lambda: "a" in keepers and keepers["a"].queue.is_full, "the queue is full")
         await asyncio.sleep(1)
         assert peer.dials == 1

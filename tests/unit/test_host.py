@@ -435,7 +435,7 @@ async def test_a_process_that_dies_before_it_has_claimed_anything_shortens_no_ga
     await world.manager.begin()
     async with world.running():
         await world.connect()
-        await world.manager.lease.beat()
+        await world.resident.lease.beat()
     killed_at = world.clock.now()
     for _ in range(3):
         await world.settle(10)
@@ -448,5 +448,5 @@ async def test_a_process_that_dies_before_it_has_claimed_anything_shortens_no_ga
         await world.settle()
         (gap,) = world.data("gap")
         assert datetime.fromisoformat(gap["fromTime"]) <= killed_at
-        await world.manager.lease.beat()
-        assert world.manager.lease.instance.read_until > killed_at
+        await world.resident.lease.beat()
+        assert world.resident.lease.instance.read_until > killed_at

@@ -11,11 +11,11 @@ from runtime.adapters.memory.dead_letters import MemoryDeadLetters
 from runtime.adapters.memory.publisher import MemoryNudges, MemoryPublisher
 from runtime.adapters.memory.sockets import MemoryDialer, MemoryResolver, MemorySocket
 from runtime.adapters.memory.store import MemoryStore
-from runtime.assembly import Ports, assemble
+from runtime.assembly import assemble
 from runtime.guard import Guard
 from runtime.models.connection import WebSocketConnection
 from runtime.models.instance import Instance
-from runtime.ports import Limits
+from runtime.ports import Limits, Ports
 from tests.virtual_time import FakeClock
 
 URL = "wss://feed.example/stream?token=secret"
@@ -61,14 +61,16 @@ class World:
         )
         now = self.clock.start
         me = Instance(id="me", incarnation="1", started_at=now, read_until=now)
-        manager = assemble(ports, me, self.limits, Guard(allow_private=False), is_claimable=lambda record: True)
-        self.manager, self.host, self.dispatch = manager, manager.host, manager.dispatch
+        manager = assemble(ports, self.limits, Guard(allow_private=False), instance=me)
+        assert manager.resident is not None
+        self.manager, self.resident, self.dispatch = manager, manager.resident, manager.dispatch
+        self.host = self.resident.host
         self.records, self.announcer = manager.context.records, manager.announcer
         self.nudges.callbacks = {"websocket-host": self.host.nudge, "websocket-host-me": self.host.nudge}
 
     @asynccontextmanager
     async def running(self):
-        parts = [self.manager.lanes.run, self.manager.events_lane.run, self.manager.writer.run, self.host.run]
+        parts = [self.resident.lanes.run, self.manager.events_lane.run, self.resident.writer.run, self.host.run]
         tasks = [asyncio.create_task(part()) for part in parts]
         try:
             yield self
