@@ -7,7 +7,6 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from uuid import uuid4
 
 import orjson
@@ -29,10 +28,9 @@ from runtime.dispatch import Dispatch
 from runtime.guard import Guard
 from runtime.identity import InstanceIdProvider
 from runtime.models.events import NOTICE, CloudEventEncoder, Event
-from runtime.models.instance import Instance
 from runtime.models.published import read_published, with_valid_data
 from runtime.models.wire import format_time
-from runtime.ports import Clock, Observer, Ports
+from runtime.ports import Observer, Ports
 from runtime.resident import Resident
 from runtime.settings import Settings
 from runtime.urls import mask_url
@@ -66,7 +64,7 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
         bus = Bus(sink, tail, CloudEventEncoder(SOURCE, names.pubsub), names, letters)
 
         ports = Ports(store, bus, bus, letters, SystemResolver(), WebSocketDialer(), clock, random.random, observer)
-        me = _instance(settings, clock)
+        me = InstanceIdProvider(settings.instance_id).instance(clock.now())
         manager = assemble(ports, settings.limits(), Guard(settings.allow_private), instance=me)
         assert manager.resident is not None
         for topic in (names.host_topic, names.owner_topic(me.id)):
@@ -83,17 +81,6 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
             yield Embedded(manager.resident, manager.dispatch, endpoint, running)
         finally:
             await manager.stop(running)
-
-
-def _instance(settings: Settings, clock: Clock) -> Instance:
-    identity, started = InstanceIdProvider(settings.instance_id), clock.now()
-    return Instance(
-        id=identity.get_instance_id(),
-        incarnation=identity.incarnation,
-        version=version("websocket-manager"),
-        started_at=started,
-        read_until=started,
-    )
 
 
 def _sink(settings: Settings) -> Sink:

@@ -6,7 +6,11 @@ import os
 import re
 import socket
 from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
 from uuid import uuid4
+
+from runtime.models.instance import Instance
 
 # Where the platforms name a replica: Azure Container Apps, then Kubernetes by the downward API as Dapr wants it.
 _PLATFORM_VARIABLES = ("CONTAINER_APP_REPLICA_NAME", "POD_NAME")
@@ -27,3 +31,13 @@ class InstanceIdProvider:
             return self.configured
         named = next((os.environ[name] for name in _PLATFORM_VARIABLES if os.environ.get(name)), socket.gethostname())
         return _NOT_ALLOWED.sub("-", named)[:MAX_LENGTH] or "host"
+
+    def instance(self, now: datetime) -> Instance:
+        """This process as its lease shows it before the first beat."""
+        return Instance(
+            id=self.get_instance_id(),
+            incarnation=self.incarnation,
+            version=version("websocket-manager"),
+            started_at=now,
+            read_until=now,
+        )
