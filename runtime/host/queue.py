@@ -13,6 +13,9 @@ from runtime.models.options import Overflow, WebSocketOptions
 # What a queued event costs besides its data and its id: two objects, their strings and numbers, the heads of data and
 # id, the slot in the queue, and what the allocator rounds up. Measured as resident memory on CPython 3.11.
 ENTRY_BYTES = 480
+# One more byte for this many of data: what the allocator cannot use again between data of many sizes. Without it, a
+# queue of 64 MiB that stayed full while a million such frames passed came to 78 MiB of resident memory.
+DATA_PER_LOST_BYTE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class FrameQueue:
         return bool(self._waiting)
 
     @property
+    def is_flying(self) -> bool:
+        """Whether some of it was taken and not yet released."""
+        return bool(self._flying)
+
+    @property
     def size_bytes(self) -> int:
         """Memory held, by our account."""
         return self._bytes
@@ -97,7 +105,8 @@ class FrameQueue:
 
     def offer(self, event: Event, epoch: int, sequence: int, received: float) -> bool:
         """Append. False means that the reader must `wait_for_room` before it reads on."""
-        size = len(event.data) + len(event.id) + ENTRY_BYTES
+        length = len(event.data)
+        size = length + length // DATA_PER_LOST_BYTE + len(event.id) + ENTRY_BYTES
         self._waiting.append(Entry(event, epoch, sequence, received, size))
         self._bytes += size
         self._empty.clear()
@@ -121,15 +130,15 @@ class FrameQueue:
     def take(self, limit: int, max_bytes: int) -> list[Entry]:
         """The head of the queue for one call, at most `limit` events; they count until `release`."""
         assert not self._flying
-        if self._pending_drop is not None:
-            dropped, self._pending_drop = self._pending_drop, None
-            self.on_dropped(dropped, "the queue was full")
         size = 0
         while self._waiting and len(self._flying) < limit:
             size += self._waiting[0].size
             if self._flying and size > max_bytes:
                 break
             self._flying.append(self._waiting.popleft())
+        if self._pending_drop is not None:  # told when there is room: the events about drops wait in a queue like this
+            dropped, self._pending_drop = self._pending_drop, None
+            self.on_dropped(dropped, "the queue was full")
         return self._flying
 
     def release(self, count: int) -> None:
