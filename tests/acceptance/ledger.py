@@ -1,0 +1,185 @@
+"""What a manager has published, checked while it is read: order, doubles, holes. It keeps no frames."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.acceptance.feed import sent_at
+from tests.peers import until
+
+READ_BYTES = 1024 * 1024
+
+
+@dataclass
+class Run:
+    """What came of one connection under one epoch. `holes`: sequences that are missing, both ends inclusive."""
+
+    last: int = 0
+    holes: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Numbers:
+    """The feed's numbers of one connection, over all epochs. `holes`: numbers that are missing, both ends inclusive."""
+
+    first: int
+    last: int
+    count: int = 1
+    holes: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Ledger:
+    """Takes lines; all that is wrong with them stands in `faults`, by connection and number."""
+
+    frames: int = 0
+    runs: dict[tuple[str, int], Run] = field(default_factory=dict)
+    numbers: dict[str, Numbers] = field(default_factory=dict)
+    others: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    longest_way_s: float = 0
+    torn: int = 0
+
+    def take(self, line: bytes) -> None:
+        """One line of the output."""
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            self.torn += 1  # a process that was killed may leave one, and no more
+            return
+        if not event["type"].endswith(".frame"):
+            self.others.append(event)
+            return
+        self.frames += 1
+        data = event["data"]
+        key = data["websocketId"], data["epoch"]
+        self._take_sequence(key, data["sequence"])
+        number, at = sent_at(data["payload"])
+        self._take_number(data["websocketId"], number)
+        self.longest_way_s = max(self.longest_way_s, seconds(data["timestamp"]) - at)
+
+    def _take_sequence(self, key: tuple[str, int], sequence: int) -> None:
+        run = self.runs.setdefault(key, Run())
+        if sequence > run.last + 1:
+            run.holes.append((run.last + 1, sequence - 1))
+        elif sequence <= run.last:
+            self.faults.append(f"{key}: sequence {sequence} after {run.last}")
+        run.last = sequence
+
+    def _take_number(self, connection_id: str, number: int) -> None:
+        known = self.numbers.get(connection_id)
+        if known is None:
+            self.numbers[connection_id] = Numbers(number, number)
+            return
+        if number > known.last + 1:
+            known.holes.append((known.last + 1, number - 1))
+        elif number <= known.last:
+            self.faults.append(f"{connection_id}: number {number} after {known.last}")
+        known.last = number
+        known.count += 1
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The data of all events of a kind other than frames."""
+        return [event["data"] for event in self.others if event["type"].endswith(f".{kind}")]
+
+    def gaps(self, kind: str) -> list[dict[str, Any]]:
+        """The gaps that were announced, `dropped` or `blind`."""
+        return [gap for gap in self.told("gap") if gap["kind"] == kind]
+
+    def connected(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """The first Connected of each connection and epoch."""
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        for status in self.told("status"):
+            if status["status"] == "Connected":
+                found.setdefault((status["connectionId"], status["epoch"]), status)
+        return found
+
+    def check_sequences(self) -> None:
+        """Every missing sequence lies in an announced gap, and nothing came twice or out of order."""
+        faults = self.faults[:]
+        announced: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        for gap in self.gaps("dropped"):
+            hole = gap["fromSequence"], gap["toSequence"]
+            announced.setdefault((gap["connectionId"], gap["epoch"]), []).append(hole)
+        for key, run in self.runs.items():
+            left = [hole for hole in run.holes if not _is_covered(hole, announced.get(key, []))]
+            faults += [f"{key}: sequences {first} to {last} are missing unannounced" for first, last in left]
+        assert not faults, "\n".join(faults[:20])
+
+    def check_holes(self, sent: list[dict[str, Any]], slot_of: Callable[[str], int]) -> int:
+        """Every missing number was sent inside a blind gap of its connection. Returns how many are missing.
+
+        `sent`: what the feed tells of its numbers. One that was on its way when the gap began counts as inside; how
+        long that may be is measured on all that have arrived.
+        """
+        times = {(line["slot"], line["number"]): line["at"] for line in sent}
+        gaps: dict[str, list[tuple[float, float]]] = {}
+        for gap in self.gaps("blind"):
+            when = seconds(gap["fromTime"]) - self.longest_way_s, seconds(gap["toTime"])
+            gaps.setdefault(gap["connectionId"], []).append(when)
+        faults, missing = self.faults[:], 0
+        for id_, numbers in self.numbers.items():
+            for number in (number for first, last in numbers.holes for number in range(first, last + 1)):
+                missing += 1
+                at = times[slot_of(id_), number]
+                if not any(begin <= at <= end for begin, end in gaps.get(id_, [])):
+                    faults.append(f"{id_}: number {number}, sent at {at:.3f}, is in no gap of {gaps.get(id_)}")
+        assert not faults, f"the longest way took {self.longest_way_s:.3f} s\n" + "\n".join(faults[:20])
+        return missing
+
+
+def seconds(time: str) -> float:
+    """Unix time of a time on the wire."""
+    return datetime.fromisoformat(time).timestamp()
+
+
+def _is_covered(hole: tuple[int, int], announced: list[tuple[int, int]]) -> bool:
+    first, last = hole
+    for begin, end in sorted(announced):
+        if begin <= first <= end:
+            first = end + 1
+    return first > last
+
+
+class Output:
+    """The lines of a growing file, or of a pipe, handed on whole."""
+
+    def __init__(self, source: Path | int, take: Callable[[bytes], None]) -> None:
+        self.fd = os.open(source, os.O_RDONLY) if isinstance(source, Path) else source
+        self._take = take
+        self._rest = b""
+
+    def read(self, patience_s: float = 0) -> int:
+        """Take in what is there, up to a mebibyte; returns how much that was. `patience_s` is for pipes."""
+        if patience_s and not select.select([self.fd], [], [], patience_s)[0]:
+            return 0
+        data = os.read(self.fd, READ_BYTES)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        return len(data)
+
+    def read_all(self) -> None:
+        """Take in all that a file holds now, or a pipe until its end."""
+        while self.read():
+            pass
+
+    async def until(self, condition: Callable[[], object], what: str, patience_s: float = 20) -> None:
+        """Read a file on until something holds."""
+
+        def holds() -> object:
+            self.read_all()
+            return condition()
+
+        await until(holds, what, patience_s)
+
+    def close(self) -> None:
+        os.close(self.fd)
