@@ -16,7 +16,7 @@ test: $(VENV)/.installed
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest --cov tests/unit tests/contract tests/integration
+	$(BIN)/pytest tests/unit tests/contract tests/integration --cov
 	$(BIN)/pytest tests/acceptance
 endif
 
