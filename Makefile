@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo run test check bench lock clean
+.PHONY: demo run test check bench sidecar up down lock clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/wsm demo
@@ -12,7 +12,7 @@ run: $(VENV)/.installed
 	@$(BIN)/wsm run $(ARGS)
 
 # make test ARGS="tests/unit -k sweep" runs a part, without coverage.
-test: $(VENV)/.installed
+test: $(VENV)/.installed sidecar
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
@@ -28,6 +28,17 @@ check: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench/bench.py $(if $(JSON),--json $(JSON))
+
+# A Dapr sidecar in the user's cache folder, built once (about 6 minutes), unless a supported one is on PATH.
+sidecar:
+	@deploy/sidecar/build.sh
+
+# The local set on real sidecars, in the background: make up HOSTS=2
+up: $(VENV)/.installed sidecar
+	@HOSTS=$(HOSTS) $(BIN)/python -m deploy.local.up
+
+down: $(VENV)/.installed
+	@$(BIN)/python -m deploy.local.down
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 1; }
