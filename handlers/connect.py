@@ -28,10 +28,10 @@ async def connect(command: Connect, order: Order, context: Context) -> Outcome:
 def decide(record: WebSocketConnection | None, command: Connect, order: Order) -> Applied | Rejected:
     """New, revived, confirmed, replaced or refused."""
     if record is None:
-        fresh = WebSocketConnection.create(order.connection_id, order.now)
+        fresh = _without_past(WebSocketConnection.create(order.connection_id, order.now), order)
         return Applied(_redialled(_as_asked(fresh, command, order)), "created")
     if record.is_removed:
-        revived = record.changed(created_at=order.now, last_error=None)
+        revived = _without_past(record.changed(created_at=order.now, last_error=None), order)
         return Applied(_redialled(_as_asked(revived, command, order)), "created again")
     differing = _differences(record, command)
     if differing and not command.replace:
@@ -46,11 +46,17 @@ def decide(record: WebSocketConnection | None, command: Connect, order: Order) -
     return Applied(_redialled(_as_asked(record, command, order)), "connected again")
 
 
+def _without_past(record: WebSocketConnection, order: Order) -> WebSocketConnection:
+    """A life that begins now: late commands on its topic or tags were meant for another."""
+    return record.at(Aspect.TOPIC, order.issued_at).at(Aspect.TAGS, order.issued_at)
+
+
 def _as_asked(record: WebSocketConnection, command: Connect, order: Order) -> WebSocketConnection:
+    """The record as a connect wants it; a topic or tags that it does not name stay as they are."""
     asked = record.changed(url=command.url, auto_reconnect=command.auto_reconnect, options=command.options)
-    if not asked.has_newer(Aspect.TOPIC, order.issued_at):
+    if command.topic is not None and not order.is_older_than(asked, Aspect.TOPIC):
         asked = asked.at(Aspect.TOPIC, order.issued_at).changed(topic=command.topic)
-    if not asked.has_newer(Aspect.TAGS, order.issued_at):
+    if command.tags and not order.is_older_than(asked, Aspect.TAGS):
         asked = asked.at(Aspect.TAGS, order.issued_at).changed(tags=command.tags)
     return asked
 

@@ -41,6 +41,9 @@ async def replay_dead_letters(query: DeadLettersQuery, context: Context) -> dict
     done: list[DeadLetter] = []
     try:
         for letter in letters:
+            if letter.left_out_bytes:
+                refused.append({"id": letter.id, "reason": "its data were too many to keep"})
+                continue
             try:
                 reason = await _replay(letter, context)
             except GarbageRecordError as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from runtime.context import Context
 from runtime.errors import GarbageRecordError, NotFoundError
 from runtime.models.connection import Status, WebSocketConnection
-from runtime.models.constants import DaprConstants, instance_key
+from runtime.models.constants import DaprConstants, instance_key, vitals_key
 from runtime.models.instance import Instance, InstanceList
+from runtime.models.vitals import VitalsPage
 from runtime.models.wire import WireModel, format_time
+from runtime.ports import Stored, Vitals
 from runtime.records import decode
 from runtime.urls import mask_url
 
@@ -42,12 +45,12 @@ class OutcomeQuery(WireModel):
 
 async def read_connections(query: ConnectionsQuery, context: Context) -> list[dict[str, Any]]:
     """Every connection that fits, by id."""
-    views = []
+    views, vitals_of = [], await context.vitals()
     async for id_, record in context.records.get_many(sorted(await context.records.ids())):
         if isinstance(record, GarbageRecordError):
             views.append({"id": id_, "status": None, "lastError": str(record)})
         elif record is not None and not record.is_removed and _fits(record, query):
-            views.append(_view(record, context, full=query.full))
+            views.append(_view(record, vitals_of(record), full=query.full))
     return views
 
 
@@ -57,8 +60,8 @@ async def read_connection(query: ConnectionQuery, context: Context) -> dict[str,
     if record is None or record.is_removed:
         raise NotFoundError(f"no connection '{query.id}' is known")
     outbox = await context.records.outbox(query.id)
-    vitals = context.vitals(query.id)
-    return _view(record, context) | {
+    vitals = (await context.vitals())(record)
+    return _view(record, vitals) | {
         "options": record.options.to_wire(),
         "outcomes": [outcome.to_wire() for outcome in record.outcomes.values()],
         "waitingToBeSent": outbox.waiting_messages,
@@ -75,7 +78,13 @@ async def read_instances(query: InstancesQuery, context: Context) -> list[dict[s
     stored = await store.get(DaprConstants.INSTANCES_KEY)
     ids = decode(InstanceList, DaprConstants.INSTANCES_KEY, stored.value).ids if stored else ()
     found = await store.get_many([instance_key(id_) for id_ in ids])
-    return [decode(Instance, key, item.value).to_wire() for key, item in found.items()]
+    pages = await store.get_many([vitals_key(id_) for id_ in ids])
+    return [
+        decode(Instance, instance_key(id_), found[instance_key(id_)].value).to_wire()
+        | {"notes": _notes(pages.get(vitals_key(id_)))}
+        for id_ in ids
+        if instance_key(id_) in found
+    ]
 
 
 async def read_outcome(query: OutcomeQuery, context: Context) -> dict[str, Any]:
@@ -89,6 +98,13 @@ async def read_outcome(query: OutcomeQuery, context: Context) -> dict[str, Any]:
     return outcome.to_wire()
 
 
+def _notes(stored: Stored | None) -> dict[str, Any]:
+    """What a host says of itself beside its lease; it only informs."""
+    with suppress(GarbageRecordError):
+        return dict(decode(VitalsPage, "", stored.value).notes) if stored is not None else {}
+    return {}
+
+
 def _fits(record: WebSocketConnection, query: ConnectionsQuery) -> bool:
     return (
         (query.status is None or record.status is query.status)
@@ -97,8 +113,7 @@ def _fits(record: WebSocketConnection, query: ConnectionsQuery) -> bool:
     )
 
 
-def _view(record: WebSocketConnection, context: Context, *, full: bool = False) -> dict[str, Any]:
-    vitals = context.vitals(record.id)
+def _view(record: WebSocketConnection, vitals: Vitals | None, *, full: bool = False) -> dict[str, Any]:
     last = vitals.last_frame_at if vitals is not None else None
     view: dict[str, Any] = {
         "id": record.id,

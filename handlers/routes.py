@@ -8,6 +8,7 @@ from typing import Any
 
 from handlers.connect import connect
 from handlers.dead_letters import DeadLettersQuery, read_dead_letters, replay_dead_letters
+from handlers.diagnosis import AboutQuery, ProbeStoreQuery, SeesKeyQuery, probe_store, read_about, sees_key
 from handlers.disconnect import disconnect
 from handlers.health_sweep import health_sweep
 from handlers.reads import (
@@ -75,6 +76,9 @@ QUERIES: dict[str, Query] = {
     "connection": Query(ConnectionQuery, read_connection),
     "instances": Query(InstancesQuery, read_instances),
     "outcome": Query(OutcomeQuery, read_outcome),
+    "about": Query(AboutQuery, read_about),
+    "probeStore": Query(ProbeStoreQuery, probe_store),
+    "seesKey": Query(SeesKeyQuery, sees_key),
     "deadLetters": Query(DeadLettersQuery, read_dead_letters),
     "replayDeadLetters": Query(DeadLettersQuery, replay_dead_letters),
 }

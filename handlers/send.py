@@ -8,6 +8,7 @@ from handlers.unknown import unknown
 from runtime.context import Context
 from runtime.judging import Order
 from runtime.models.commands import Send
+from runtime.models.connection import WebSocketConnection
 from runtime.models.outbox import Outbox, OutboxItem
 from runtime.models.outcome import Outcome, OutcomeStatus
 from runtime.outboxes import append, refusal
@@ -33,11 +34,7 @@ async def queue(item: OutboxItem, order: Order, context: Context) -> Outcome:
         return known
     if record is None or record.is_removed:
         return order.outcome(OutcomeStatus.REJECTED, unknown(order).reason)
-    if not record.is_wanted:
-        why = f": {record.last_error}" if record.last_error else ""
-        return order.outcome(
-            OutcomeStatus.REJECTED, f"the connection is disconnected{why}; reconnect it before sending"
-        )
+    ended_connection = _refusal_of(record)
 
     def decide(outbox: Outbox) -> Outbox | None:
         nonlocal outcome
@@ -45,7 +42,7 @@ async def queue(item: OutboxItem, order: Order, context: Context) -> Outcome:
         if ended is not None or outbox.find(item.command_id):
             outcome = ended or outcome
             return None
-        reason = refusal(outbox, item)
+        reason = ended_connection or refusal(outbox, item)
         if reason is not None:
             outcome = order.outcome(OutcomeStatus.REJECTED, reason)
             return outbox.settle([outcome])
@@ -54,3 +51,11 @@ async def queue(item: OutboxItem, order: Order, context: Context) -> Outcome:
     await context.records.update_outbox(order.connection_id, decide)
     await context.nudge_owner(record)
     return outcome
+
+
+def _refusal_of(record: WebSocketConnection) -> str | None:
+    """Why nothing can be sent; kept in the outbox, so that a repeat hears the same. None when something can."""
+    if record.is_wanted:
+        return None
+    why = f": {record.last_error}" if record.last_error else ""
+    return f"the connection is disconnected{why}; reconnect it before sending"

@@ -7,24 +7,32 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 import uvloop
 
+from runtime.adapters.clock import SystemClock
 from runtime.adapters.log import Log
-from runtime.embedded import start_embedded
-from runtime.errors import ManagerError
+from runtime.adapters.ops import Ops
+from runtime.errors import ManagerError, PermanentError, SidecarAbsentError
 from runtime.ports import Observer
-from runtime.settings import Settings, unknown_variables
+from runtime.settings import Profile, Settings, unknown_variables
 
 
 def run_app(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; 0 after an orderly stop, 1 when it could not start or a part failed."""
+    """Run until SIGTERM or SIGINT; 0 after an orderly stop, 1 when it could not start or a part failed.
+
+    3 when no sidecar answers.
+    """
     _fill_standard_descriptors()
     try:
         return uvloop.run(_serve(settings, Log(settings.log_format)))
+    except SidecarAbsentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 3
     except ManagerError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -60,13 +68,47 @@ async def _serve(settings: Settings, observer: Observer) -> int:
         observer.warn("unknown_variable", name=name, meant=meant)
     stop = Stop(observer)
     with _signals_to(stop.on_signal):
-        async with start_embedded(settings, observer) as manager:
-            error = await until_stopped(stop.asked, manager.background)
+        async with _operable(settings) as ops, _start(settings, observer, ops) as background:
+            error = await until_stopped(stop.asked, background)
+            if ops is not None:
+                ops.stopping()
+            if isinstance(error, PermanentError):  # a person has to change something: its text says what
+                raise error
             if error is not None:
                 lines = "".join(traceback.format_exception(error))
                 observer.warn("failed", part=failed_part(error), error=repr(error), traceback=lines)
         observer.log("stopped")
     return 0 if error is None else 1
+
+
+@asynccontextmanager
+async def _operable(settings: Settings) -> AsyncIterator[Ops | None]:
+    """Answer the operator's tools, before anything else starts and until all has ended. Raises PermanentError."""
+    if not settings.ops:
+        yield None
+        return
+    build = {"version": version("websocket-manager"), "profile": settings.profile.value, "mode": settings.mode.value}
+    ops = Ops(SystemClock(), build, host=settings.ops_host, port=settings.ops_port)
+    try:  # a second manager on a laptop has not asked for the default port
+        await ops.start(is_wanted="ops_port" in settings.model_fields_set)
+        yield ops
+    finally:
+        await ops.stop()
+
+
+@asynccontextmanager
+async def _start(settings: Settings, observer: Observer, ops: Ops | None) -> AsyncIterator[asyncio.Task[None]]:
+    """Start what the profile asks for; gives the task that runs it."""
+    if settings.profile is Profile.EMBEDDED:
+        from runtime.embedded import start_embedded
+
+        async with start_embedded(settings, observer, ops=ops) as embedded:
+            yield embedded.background
+    else:
+        from runtime.dapr import start_dapr
+
+        async with start_dapr(settings, observer, ops) as on_sidecar:
+            yield on_sidecar.background
 
 
 @contextmanager

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handlers import QUERIES, ROUTES
-from runtime.context import Context
+from runtime.context import Context, Diagnosis, NoDiagnosis
 from runtime.dispatch import CloudEventAttributes, Dispatch
 from runtime.guard import Guard
 from runtime.host.announcer import Announcer
+from runtime.host.metered import MeteredPublisher
 from runtime.host.publisher import Lane
 from runtime.host.queue import Entry, FrameQueue
+from runtime.host.vitals import Notes, StoredVitals, live
 from runtime.models.events import Event
 from runtime.models.instance import Instance
 from runtime.models.outcome import Outcome
-from runtime.ports import Limits, Ports
+from runtime.ports import Gauges, Limits, Ports
 from runtime.records import Records
-from runtime.resident import IsClaimable, Resident, assemble_resident
+from runtime.resident import Resident, assemble_resident
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Manager:
             return None
         attributes = {"id": event.id, "source": event.source or None, "time": event.time}
         return await self.dispatch.deliver(event.data, CloudEventAttributes.read(attributes))
+
+    def gauges(self) -> Gauges:
+        """What it holds now."""
+        held = self.resident.gauges() if self.resident is not None else Gauges()
+        return replace(held, queued_events=len(self.announcer.queue))
 
     async def begin(self) -> None:
         """Start owning, where there is a host. Raises StoreError."""
@@ -94,13 +101,16 @@ def assemble(
     guard: Guard,
     *,
     instance: Instance | None,
-    is_claimable: IsClaimable = lambda _record: True,
+    shares_records: bool = False,
     announce: Callable[[Event], Awaitable[None]] | None = None,
+    diagnosis: Diagnosis | None = None,
+    notes: Notes | None = None,
 ) -> Manager:
     """Wire a manager, which does nothing until it is begun.
 
-    `instance`: of its host; None for handlers alone. `is_claimable`: see `Host`. `announce`: how an outcome goes out
-    before its command is acknowledged; by default it is queued, which is as good where nothing is acknowledged.
+    `instance`: of its host; None for handlers alone. `shares_records`: whether other hosts may own some of them.
+    `announce`: how an outcome goes out before its command is acknowledged; by default it is queued, which is as good
+    where nothing is acknowledged. `notes`: what the host says of itself beside its lease.
     """
     clock, random, observer, names = ports.clock, ports.random, ports.observer, limits.names
     records = Records(ports.store, clock, random, limits.index_shards)
@@ -108,16 +118,16 @@ def assemble(
     def refused(queue: FrameQueue, entry: Entry, reason: str) -> None:
         announcer.refused(queue, entry, reason)
 
-    def lane() -> Lane:
-        return Lane(ports.publisher, clock, random, observer, refused)
+    def lane(kind: str = "frame") -> Lane:
+        return Lane(MeteredPublisher(ports.publisher, ports.meters, clock, kind), clock, random, observer, refused)
 
     async def take_in(event: Event) -> Outcome | None:
         return await manager.take_in(event)
 
-    events_lane = lane()
-    announcer = Announcer(events_lane, clock, names, limits, observer)
+    events_lane = lane("event")
+    announcer = Announcer(events_lane, clock, names, limits, observer, ports.meters)
     resident = (
-        assemble_resident(ports, limits, guard, instance, records, announcer, lane, is_claimable)
+        assemble_resident(ports, limits, guard, instance, records, announcer, lane, shares_records, notes)
         if instance is not None
         else None
     )
@@ -130,10 +140,11 @@ def assemble(
         guard=guard,
         dead_letters=ports.dead_letters,
         take_in=take_in,
-        sweeper=resident.host if resident is not None else None,
-        vitals=resident.host.vitals if resident is not None else lambda _id: None,
+        sweeper=resident,
+        vitals=live(resident.host) if resident is not None else StoredVitals(records, clock).look,
+        diagnosis=diagnosis or NoDiagnosis(),
     )
-    dispatch = Dispatch(ROUTES, QUERIES, context, announce or announcer.announce, announcer.put)
+    dispatch = Dispatch(ROUTES, QUERIES, context, announce or announcer.announce, announcer.put, ports.meters)
     manager = Manager(ports, limits, context, dispatch, announcer, events_lane, resident)
     return manager
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from runtime.guard import Guard
 from runtime.judging import Decide, Judge, Order
@@ -14,9 +15,37 @@ from runtime.ports import Clock, DeadLetters, Limits, Names, Nudges, Sweeper, Vi
 from runtime.records import Records
 
 
+class Diagnosis(Protocol):
+    """What only a profile knows of itself."""
+
+    async def about(self) -> dict[str, Any]:
+        """What runs here, and how it is."""
+
+    async def probe_store(self) -> dict[str, Any]:
+        """What the store does: `problems` and `warnings`. Raises StoreError."""
+
+
+class NoDiagnosis:
+    """Knows nothing."""
+
+    async def about(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    async def probe_store(self) -> dict[str, Any]:
+        """Nothing."""
+        return {"problems": [], "warnings": []}
+
+
+async def _no_vitals() -> Callable[[WebSocketConnection], Vitals | None]:
+    return lambda _record: None
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The ports that handlers see.
+
+    `vitals` looks, and returns what is known of a connection beyond its record. Raises StoreError.
 
     `take_in` takes an event in as a broker would hand it over: a command to its handler, whose outcome it returns,
     any other to its topic. Raises TransientError, EventRefusedError.
@@ -31,7 +60,8 @@ class Context:
     dead_letters: DeadLetters
     take_in: Callable[[Event], Awaitable[Outcome | None]]
     sweeper: Sweeper | None = None
-    vitals: Callable[[str], Vitals | None] = lambda _id: None
+    vitals: Callable[[], Awaitable[Callable[[WebSocketConnection], Vitals | None]]] = _no_vitals
+    diagnosis: Diagnosis = field(default_factory=NoDiagnosis)
 
     async def apply(self, order: Order, aspect: Aspect, decide: Decide) -> Outcome:
         """Apply a command to its record and nudge whoever must act on it."""

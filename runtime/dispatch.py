@@ -10,13 +10,14 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 import orjson
 
 from runtime.context import Context
-from runtime.errors import FieldProblem, InvalidInputError, NotFoundError
+from runtime.errors import EventRefusedError, FieldProblem, GarbageRecordError, InvalidInputError, NotFoundError
 from runtime.judging import Order, place_in_time
 from runtime.models.commands import BaseCommand
 from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import COMMAND, Event, outcome_event
 from runtime.models.outcome import Outcome, OutcomeStatus, outcome_of
 from runtime.models.wire import UtcTime, WireModel, format_time
+from runtime.ports import NO_METERS, Meters
 
 MAX_COMMAND_BYTES = 4 * 1024 * 1024
 MAX_UNWRAPPING = 3
@@ -69,6 +70,7 @@ class Dispatch:
     context: Context
     announce: Callable[[Event], Awaitable[None]]
     announce_later: Callable[[Event], None]
+    meters: Meters = NO_METERS
 
     async def invoke(self, method: str, body: bytes) -> bytes:
         """A method of service invocation: the outcome of a command or the answer of a read, as JSON.
@@ -83,17 +85,22 @@ class Dispatch:
             raise NotFoundError(f"no method '{method[:64]}'; there are {known}")
         return orjson.dumps(await query.handle(query.model.read(_parse(body or b"{}")), self.context))
 
-    async def deliver(self, body: bytes, attributes: CloudEventAttributes = NO_ATTRIBUTES) -> Outcome:
+    async def deliver(
+        self, body: bytes, attributes: CloudEventAttributes = NO_ATTRIBUTES, *, problem: str | None = None
+    ) -> Outcome:
         """A command from a topic or binding: raw, CloudEvent-wrapped, or a string of JSON.
 
-        What can never work ends as `rejected` and as a dead letter. Raises TransientError for what may work later.
+        What can never work ends as `rejected` and as a dead letter; `problem` is what is known to be wrong before it
+        is read. Raises TransientError for what may work later.
         """
         try:
+            if problem is not None:
+                raise InvalidInputError("command", [FieldProblem("", problem)])
             data, attributes = _unwrap(_parse(body), attributes)
             outcome = await self._run(data, attributes)
         except InvalidInputError as error:
             outcome = self._rejection(error, attributes)
-        await self.announce(self._event_of(outcome))
+        await self.announce(self._told(outcome))
         if outcome.status is OutcomeStatus.REJECTED:
             await self._bury(body, outcome, attributes)
         return outcome
@@ -106,21 +113,25 @@ class Dispatch:
             outcome = await self._run({**data, "command": method}, NO_ATTRIBUTES)
         except InvalidInputError as error:
             outcome = self._rejection(error, NO_ATTRIBUTES, method)
-        self.announce_later(self._event_of(outcome))  # the caller is told in any case
+        self.announce_later(self._told(outcome))  # the caller is told in any case
         return outcome
 
     async def _run(self, data: object, attributes: CloudEventAttributes) -> Outcome:
         name = _command_name(data)
         route = self.routes.get(name)
-        if route is None:
-            problem = FieldProblem("command", f"must be one of {', '.join(self.routes)}")
-            raise InvalidInputError("command", [problem])
         try:
+            if route is None:
+                problem = FieldProblem("command", f"must be one of {', '.join(self.routes)}")
+                raise InvalidInputError("command", [problem])
             command: BaseCommand = route.model.read(data)
         except InvalidInputError as error:
-            outcome = self._rejection(error, attributes, name)
+            outcome = self._rejection(error, attributes, name if route is not None else "unknown")
             return outcome.model_copy(update=_identity(data))
-        return await route.handle(command, self._order(name, command, attributes), self.context)
+        order = self._order(name, command, attributes)
+        try:
+            return await route.handle(command, order, self.context)
+        except GarbageRecordError as error:  # a person has to look at it; until then nothing can work
+            return order.outcome(OutcomeStatus.REJECTED, str(error))
 
     def _order(self, name: str, command: BaseCommand, attributes: CloudEventAttributes) -> Order:
         now = self.context.clock.now()
@@ -135,6 +146,7 @@ class Dispatch:
             connection_id=connection_id,
             issued_at=place_in_time(command.issued_at or attributes.time, now, self.context.limits.max_skew_s),
             now=now,
+            max_skew_s=self.context.limits.max_skew_s,
             warnings=tuple(command.warnings),
         )
 
@@ -142,14 +154,21 @@ class Dispatch:
         command_id = attributes.id or str(uuid4())
         return outcome_of(command_id, name, None, OutcomeStatus.REJECTED, str(error), self.context.clock.now())
 
-    def _event_of(self, outcome: Outcome) -> Event:
+    def _told(self, outcome: Outcome) -> Event:
+        """The event of an outcome, once for each command."""
+        self.meters.command_ended(outcome.command, outcome.status)
         return outcome_event(self.context.names.events_topic, outcome)
 
     async def _bury(self, body: bytes, outcome: Outcome, attributes: CloudEventAttributes) -> None:
+        self.meters.dead_lettered()
         names, now = self.context.names, self.context.clock.now()
         id_, subject, time = outcome.command_id, outcome.connection_id or "", format_time(attributes.time or now)
         event = Event(id_, names.commands_topic, COMMAND, subject, time, body, source=attributes.source or "")
-        await self.announce(DeadLetter.of(event, outcome.reason, now).carried_to(names.dead_letters_topic))
+        letter = DeadLetter.of(event, outcome.reason, now)
+        try:
+            await self.announce(letter.carried_to(names.dead_letters_topic))
+        except EventRefusedError:  # to ask for the command again would lead here again
+            await self.announce(letter.without_data().carried_to(names.dead_letters_topic))
 
 
 def _parse(body: bytes) -> object:

@@ -14,6 +14,7 @@ import orjson
 from runtime.adapters.clock import SystemClock
 from runtime.adapters.embedded.bus import Bus
 from runtime.adapters.embedded.dead_letters import DeadLetterFile
+from runtime.adapters.embedded.diagnosis import EmbeddedDiagnosis
 from runtime.adapters.embedded.endpoint import Callbacks, Endpoint
 from runtime.adapters.embedded.http_sink import HttpSink
 from runtime.adapters.embedded.lock import FolderLock
@@ -21,21 +22,20 @@ from runtime.adapters.embedded.sink import Sink
 from runtime.adapters.embedded.stdout_sink import StdoutSink
 from runtime.adapters.embedded.store import SqliteStore
 from runtime.adapters.embedded.tail import Tail
+from runtime.adapters.ops import Ops
 from runtime.adapters.resolver import SystemResolver
 from runtime.adapters.sockets import WebSocketDialer
 from runtime.assembly import Manager, assemble
 from runtime.dispatch import Dispatch
 from runtime.guard import Guard
 from runtime.identity import InstanceIdProvider
-from runtime.models.events import NOTICE, CloudEventEncoder, Event
+from runtime.models.events import NOTICE, SOURCE, CloudEventEncoder, Event
 from runtime.models.published import read_published, with_valid_data
 from runtime.models.wire import format_time
-from runtime.ports import Observer, Ports
+from runtime.ports import NO_METERS, Observer, Ports
 from runtime.resident import Resident
 from runtime.settings import Settings
 from runtime.urls import mask_url
-
-SOURCE = "websocket-manager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class Embedded:
 
 
 @asynccontextmanager
-async def start_embedded(settings: Settings, observer: Observer, sink: Sink | None = None) -> AsyncIterator[Embedded]:
+async def start_embedded(
+    settings: Settings, observer: Observer, sink: Sink | None = None, ops: Ops | None = None
+) -> AsyncIterator[Embedded]:
     """Run the whole manager; leaving the block drains it. Raises ManagerError when it cannot start."""
     names, clock = settings.names(), SystemClock()
     async with AsyncExitStack() as stack:
@@ -63,9 +65,18 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
         letters = DeadLetterFile(settings.data / "dead-letters.jsonl")
         bus = Bus(sink, tail, CloudEventEncoder(SOURCE, names.pubsub), names, letters)
 
-        ports = Ports(store, bus, bus, letters, SystemResolver(), WebSocketDialer(), clock, random.random, observer)
+        meters = ops.meters if ops is not None else NO_METERS
+        ports = Ports(
+            store, bus, bus, letters, SystemResolver(), WebSocketDialer(), clock, random.random, observer, meters
+        )
         me = InstanceIdProvider(settings.instance_id).instance(clock.now())
-        manager = assemble(ports, settings.limits(), Guard(settings.allow_private), instance=me)
+        manager = assemble(
+            ports,
+            settings.limits(),
+            Guard(settings.allow_private),
+            instance=me,
+            diagnosis=EmbeddedDiagnosis(settings.data, settings.sink, lock.why_not_held),
+        )
         assert manager.resident is not None
         for topic in (names.host_topic, names.owner_topic(me.id)):
             bus.subscribe_nudges(topic, manager.resident.host.nudge)
@@ -75,8 +86,18 @@ async def start_embedded(settings: Settings, observer: Observer, sink: Sink | No
         stack.push_async_callback(endpoint.stop)
         await manager.begin()  # after all that may fail: it overwrites what the process before this one said last
         running = asyncio.create_task(manager.run())
+        if ops is not None:
+            checks = {"lock": lock.why_not_held, "lease": manager.resident.why_not_ready}
+            ops.watch(manager.gauges, store, checks, running)
         where = mask_url(settings.sink)
-        observer.log("started", port=endpoint.port, data=str(settings.data), instance=me.id, sink=where)
+        observer.log(
+            "started",
+            port=endpoint.port,
+            data=str(settings.data),
+            instance=me.id,
+            sink=where,
+            ops=ops.where if ops is not None else "off",
+        )
         try:
             yield Embedded(manager.resident, manager.dispatch, endpoint, running)
         finally:

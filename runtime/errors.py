@@ -21,6 +21,10 @@ class PermanentError(ManagerError):
     """Will never work as asked; a person has to change something."""
 
 
+class SidecarAbsentError(TransientError):
+    """No sidecar answers at the address."""
+
+
 class NotFoundError(PermanentError):
     """What was asked for does not exist."""
 

@@ -22,7 +22,17 @@ class Order:
     connection_id: str
     issued_at: datetime
     now: datetime
+    max_skew_s: float
     warnings: tuple[str, ...] = ()
+
+    def is_older_than(self, record: WebSocketConnection, aspect: Aspect) -> bool:
+        """Whether a command that was issued later was applied on this aspect.
+
+        None is applied as if issued later than the permitted skew from now: a time beyond that was written before
+        our clock went back, and would lock the connection until the clock is there again.
+        """
+        last = record.applied.get(aspect)
+        return last is not None and self.issued_at < last <= self.now + timedelta(seconds=self.max_skew_s)
 
     def outcome(self, status: OutcomeStatus, reason: str, generation: int | None = None) -> Outcome:
         """An outcome of this command."""
@@ -81,7 +91,7 @@ class Judge:
         if known is not None:
             self.outcome = known
             return None
-        if record is not None and record.has_newer(self.aspect, self.order.issued_at):
+        if record is not None and self.order.is_older_than(record, self.aspect):
             self.outcome = self.order.outcome(
                 OutcomeStatus.SUPERSEDED,
                 "a newer command on the same aspect was applied before",

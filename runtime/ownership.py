@@ -44,8 +44,7 @@ def claim(
 ) -> WebSocketConnection:
     """Become the owner under the next epoch. `read_until`: what the lease of the owner before said last.
 
-    The record and the lease each know a time after which nothing is certain: the earlier one counts, since frames
-    that were read before the socket was lost may have died in memory.
+    What that leaves open is announced under the new epoch, unless it is the first of a generation.
     """
     epoch = record.epoch or int(now.timestamp())  # a record of another writer has none yet
     target = {
@@ -55,8 +54,7 @@ def claim(
         _S.RECONNECTING: _S.RECONNECTING,
     }[record.status]
     fresh = record.status is _S.DISCONNECTED  # the first epoch of a generation misses nothing
-    known = [moment for moment in (record.read_until, read_until) if moment is not None]
-    blind_from = None if fresh else min(known, default=record.updated_at)
+    blind_from = None if fresh else published_until(record, read_until) or record.updated_at
     return record.changed(
         instance_id=instance_id,
         epoch=epoch + 1,
@@ -64,6 +62,19 @@ def claim(
         updated_at=now,
         read_until=blind_from,
     )
+
+
+def published_until(record: WebSocketConnection, read_until: datetime | None) -> datetime | None:
+    """Up to when all is published that the owner before had received; `read_until`: what its lease said last.
+
+    The record and the lease each know a time after which nothing is certain: the earlier one counts, since frames
+    that were read before the socket was lost may have died in memory. That of a Connected record is the begin of the
+    gap that its socket has announced; it counts until the lease has been renewed after that, and so knows of it.
+    """
+    lease_knows = read_until is not None and record.updated_at is not None and read_until > record.updated_at
+    if record.status is _S.CONNECTED and lease_knows:
+        return read_until
+    return min((moment for moment in (record.read_until, read_until) if moment is not None), default=None)
 
 
 def check_owner(record: WebSocketConnection | None, instance_id: str, epoch: int) -> WebSocketConnection:
@@ -83,13 +94,15 @@ def report(
     read_until: datetime | None,
     now: datetime,
 ) -> WebSocketConnection | None:
-    """Write the actual status; None when nothing changes. Raises OwnershipLostError."""
+    """Write the actual status; None when nothing changes. Raises OwnershipLostError.
+
+    Whatever status is stored gives way: writes are coalesced, and another service may have written one of its own.
+    That the owner's steps are legal is checked where they are made (`Reporter`).
+    """
     owned = check_owner(record, instance_id, epoch)
     if (owned.status, owned.last_error, owned.read_until) == (status, last_error, read_until):
         return None
-    return owned.changed(
-        status=transition(owned.status, status), last_error=last_error, read_until=read_until, updated_at=now
-    )
+    return owned.changed(status=status, last_error=last_error, read_until=read_until, updated_at=now)
 
 
 def end(

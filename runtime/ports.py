@@ -141,6 +141,58 @@ class Observer(Protocol):
         """Something that an operator should look at."""
 
 
+class Meters(Protocol):
+    """Counters of a process, told at each command, call, gap and redial; never at a frame. `kind`: frame or event."""
+
+    def command_ended(self, command: str, status: str) -> None:
+        """A command has an outcome; a send or request has a second one later."""
+
+    def gap_announced(self, kind: str, frames: int) -> None:
+        """A gap is known; `frames` were read and dropped."""
+
+    def redial_planned(self, failure: str) -> None:
+        """A socket was lost or not made, and another try will follow."""
+
+    def publish_ended(self, kind: str, events: int, seconds: float) -> None:
+        """A publish call was acknowledged for so many events."""
+
+    def publish_failed(self, kind: str, published: int) -> None:
+        """A publish call failed; its first `published` events are known to have arrived."""
+
+    def dead_lettered(self) -> None:
+        """Something was refused for good."""
+
+
+class NoMeters:
+    """Counts nothing."""
+
+    def command_ended(self, command: str, status: str) -> None: ...
+    def gap_announced(self, kind: str, frames: int) -> None: ...
+    def redial_planned(self, failure: str) -> None: ...
+    def publish_ended(self, kind: str, events: int, seconds: float) -> None: ...
+    def publish_failed(self, kind: str, published: int) -> None: ...
+    def dead_lettered(self) -> None: ...
+
+
+NO_METERS = NoMeters()
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What a process holds now, told when asked.
+
+    `connections`: by status. `frames_received`: since the start. `lease_age_s`: since the last renewal that succeeded
+    was sent; None without a host.
+    """
+
+    connections: Mapping[str, int] = field(default_factory=dict)
+    frames_received: int = 0
+    queued_messages: int = 0
+    queued_bytes: int = 0
+    queued_events: int = 0
+    lease_age_s: float | None = None
+
+
 class Sweeper(Protocol):
     """The host's look at all records."""
 
@@ -207,9 +259,11 @@ class Limits:
     max_skew_s: float = 5
     sweep_interval_s: float = 10
     heartbeat_interval_s: float = 0.1
+    lease_s: float = 15
     tombstone_ttl_s: float = 86_400
     index_grace_s: float = 60
     drain_deadline_s: float = 10
+    vitals_interval_s: float = 10
     status_writes_in_flight: int = 8
     events_max: int = 10_000
     index_shards: int = 1
@@ -229,3 +283,4 @@ class Ports:
     clock: Clock
     random: Random
     observer: Observer
+    meters: Meters = NO_METERS

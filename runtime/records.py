@@ -31,6 +31,14 @@ def decode(model: type[M], key: str, value: bytes) -> M:
     return found
 
 
+def _encode(key: str, model: WireModel) -> bytes:
+    """Write a value. Raises GarbageRecordError: what was read may hold numbers or levels that cannot be written."""
+    try:
+        return model.to_json()
+    except orjson.JSONEncodeError as error:
+        raise GarbageRecordError(f"the value for {key} cannot be written: {error}") from None
+
+
 @dataclass(slots=True)
 class _KeyLocks:
     """One lock for each key in use: writers of one process queue up instead of losing races to each other."""
@@ -64,9 +72,8 @@ class Records:
 
     async def get(self, connection_id: str) -> WebSocketConnection | None:
         """One record. Raises GarbageRecordError, StoreError."""
-        key = connection_key(connection_id)
-        stored = await self.store.get(key)
-        return decode(DaprStateStoreEntry, key, stored.value).to_connection() if stored else None
+        stored = await self.store.get(connection_key(connection_id))
+        return _read_record(connection_id, stored.value) if stored else None
 
     async def get_many(
         self, connection_ids: Iterable[str]
@@ -77,13 +84,12 @@ class Records:
             chunk = ids[start : start + CHUNK]
             found = await self.store.get_many([connection_key(id_) for id_ in chunk])
             for id_ in chunk:
-                key = connection_key(id_)
-                stored = found.get(key)
+                stored = found.get(connection_key(id_))
                 if stored is None:
                     yield id_, None
                     continue
                 try:
-                    yield id_, decode(DaprStateStoreEntry, key, stored.value).to_connection()
+                    yield id_, _read_record(id_, stored.value)
                 except GarbageRecordError as error:
                     yield id_, error
 
@@ -98,24 +104,28 @@ class Records:
         the write was lost or its end is unknown, so it must be pure. Whatever it raises passes through.
         """
 
-        def as_entry(entry: DaprStateStoreEntry | None) -> DaprStateStoreEntry | None:
-            changed = decide(entry.to_connection() if entry else None)
-            return DaprStateStoreEntry.from_connection(changed) if changed else None
+        def on_bytes(value: bytes | None) -> bytes | None:
+            changed = decide(_read_record(connection_id, value) if value is not None else None)
+            return _encode(key, DaprStateStoreEntry.from_connection(changed)) if changed is not None else None
 
-        entry = await self._change(connection_key(connection_id), DaprStateStoreEntry, as_entry)
-        return entry.to_connection() if entry else None
+        key = connection_key(connection_id)
+        value = await self._swap(key, on_bytes)
+        return _read_record(connection_id, value) if value is not None else None
 
     async def delete(self, connection_id: str, agreed: Callable[[WebSocketConnection], bool]) -> bool:
-        """Delete record and outbox if `agreed` still holds for what is stored now."""
+        """Delete record and outbox if `agreed` holds for what is stored now; False too if others write to them."""
         key = connection_key(connection_id)
         async with self._locks.hold(key):
             stored = await self.store.get(key)
-            if stored is None or not agreed(decode(DaprStateStoreEntry, key, stored.value).to_connection()):
+            if stored is None or not agreed(_read_record(connection_id, stored.value)):
                 return False
             outbox = await self.store.get(outbox_key(connection_id))
-            if outbox is not None:
-                await self.store.delete(outbox_key(connection_id), outbox.etag)
-            await self.store.delete(key, stored.etag)
+            try:
+                if outbox is not None:
+                    await self.store.delete(outbox_key(connection_id), outbox.etag)
+                await self.store.delete(key, stored.etag)
+            except RaceLostError:
+                return False
             return True
 
     async def outbox(self, connection_id: str) -> Outbox:
@@ -165,7 +175,7 @@ class Records:
     async def _change(self, key: str, model: type[M], decide: Callable[[M | None], M | None]) -> M | None:
         def on_bytes(value: bytes | None) -> bytes | None:
             changed = decide(decode(model, key, value) if value is not None else None)
-            return changed.to_json() if changed is not None else None
+            return _encode(key, changed) if changed is not None else None
 
         value = await self._swap(key, on_bytes)
         return decode(model, key, value) if value is not None else None
@@ -189,6 +199,15 @@ class Records:
         if isinstance(last, StoreError):
             raise last
         raise StoreError(f"{key} was changed by others {MAX_TRIES} times in a row; try again")
+
+
+def _read_record(connection_id: str, value: bytes) -> WebSocketConnection:
+    """The record under a connection's key, which must carry its id: whoever holds it finds it by that."""
+    key = connection_key(connection_id)
+    record: WebSocketConnection = decode(DaprStateStoreEntry, key, value).to_connection()
+    if record.id != connection_id:
+        raise GarbageRecordError(f"the value under {key} cannot be read: it carries another id")
+    return record
 
 
 def _read_index(key: str, value: bytes) -> list[str]:

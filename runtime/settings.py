@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.ports import Limits, Names
@@ -83,11 +83,14 @@ class EndpointSettings(BaseSettings):
         is_set = {variable.upper() for variable, value in os.environ.items() if value}
         lines = []
         for problem in error.errors(include_url=False, include_input=False):
+            what = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            if not problem["loc"]:  # two settings contradict each other: the text names both
+                lines.append(what)
+                continue
             name = names[str(problem["loc"][0])]
             variables = cls.variables(name)
             variable = next((variable for variable in variables if variable in is_set), variables[0])
             shown = option(name) if name in options else variable
-            what = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             lines.append(f"{shown}: {what}")
         return lines
 
@@ -95,8 +98,8 @@ class EndpointSettings(BaseSettings):
 class Settings(EndpointSettings):
     """Settings of `wsm run`. Durations are in seconds."""
 
-    profile: Profile = Field(Profile.EMBEDDED, description="embedded: no sidecar; dapr: a real one, not built yet")
-    mode: Mode = Field(Mode.ALL, description="which part runs; handlers and host alone are not built yet")
+    profile: Profile = Field(Profile.EMBEDDED, description="embedded: no sidecar; dapr: a real one")
+    mode: Mode = Field(Mode.ALL, description="which part runs; handlers and host alone need the profile dapr")
     data: Path = Field(Path(".wsm"), description="data folder of the embedded profile")
     sink: str = Field(
         "stdout",
@@ -105,17 +108,56 @@ class Settings(EndpointSettings):
     )
     sink_mode: Literal["binary", "structured"] = Field("binary", description="how CloudEvents are posted")
     allow_private: bool = Field(default=False, description="dial loopback and private networks too")
+    app_port: int = Field(
+        6001,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("WSM_APP_PORT", "APP_PORT"),
+        description="port on which the sidecar calls this process; 0: any free one; also by APP_PORT",
+    )
+    app_api_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("WSM_APP_API_TOKEN", "APP_API_TOKEN"),
+        description="what the sidecar must send as dapr-api-token; also by APP_API_TOKEN",
+    )
+    dapr_grpc_port: int = Field(
+        50001,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("WSM_DAPR_GRPC_PORT", "DAPR_GRPC_PORT"),
+        description="gRPC port of the sidecar; also by DAPR_GRPC_PORT",
+    )
+    sidecar_timeout_s: float = Field(60, gt=0, description="wait for the sidecar at the start")
+    lanes: int = Field(4, ge=1, le=64, description="publish calls in flight to the sidecar")
     instance_id: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="id of this host; else the platform's, or the host name"
+    )
+    ops: bool = Field(default=True, description="answer /livez, /readyz and /metrics")
+    ops_host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[0-9A-Fa-f.:]{2,45}$",
+        description="address of these answers; 0.0.0.0 for probes from outside, as those of Kubernetes",
+    )
+    ops_port: int = Field(
+        9464,
+        ge=0,
+        le=65535,
+        description="port of these answers; 0: any free one; the default one, when taken, is gone without",
     )
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
     max_connections: int = Field(_D.max_connections, ge=1, description="connections of this host")
     max_handshakes: int = Field(_D.max_handshakes, ge=1, description="handshakes in flight")
     max_skew_s: float = Field(_D.max_skew_s, ge=0, description="how far ahead issuedAt may be")
-    sweep_interval_s: float = Field(_D.sweep_interval_s, gt=0, description="between looks at all records")
-    heartbeat_interval_s: float = Field(_D.heartbeat_interval_s, gt=0, description="between beats of the lease")
+    sweep_interval_s: float | None = Field(
+        None, gt=0, description="between looks at all records; else 10, with dapr 600, since cron does the rest"
+    )
+    heartbeat_interval_s: float | None = Field(
+        None, gt=0, description="between beats of the lease; else 0.1, with dapr 5"
+    )
+    lease_s: float = Field(_D.lease_s, gt=0, description="silence after which another host is taken for dead")
     tombstone_ttl_s: float = Field(_D.tombstone_ttl_s, ge=0, description="until a removed record is purged")
     drain_deadline_s: float = Field(_D.drain_deadline_s, gt=0, description="for an orderly stop")
+    vitals_interval_s: float = Field(_D.vitals_interval_s, gt=0, description="between writes of what `list` shows")
     events_max: int = Field(_D.events_max, ge=10, description="events in memory while the sink is away")
     pubsub: Name = Field(_N.pubsub, description="name of the pub/sub component")
     statestore: Name = Field(_N.statestore, description="name of the state store")
@@ -124,26 +166,31 @@ class Settings(EndpointSettings):
     dead_letters_topic: Name = Field(_N.dead_letters_topic, description="topic of dead letters")
     host_app_id: Name = Field(_N.host_app_id, description="app-id of the host")
 
-    @field_validator("profile")
-    @classmethod
-    def _profile_is_built(cls, value: Profile) -> Profile:
-        if value is not Profile.EMBEDDED:
-            raise ValueError(f"the profile {value} is not built yet; use {Profile.EMBEDDED}")
-        return value
-
-    @field_validator("mode")
-    @classmethod
-    def _mode_is_built(cls, value: Mode) -> Mode:
-        if value is not Mode.ALL:
-            raise ValueError(f"the mode {value} is not built yet; use {Mode.ALL}")
-        return value
-
     @field_validator("sink")
     @classmethod
     def _sink_is_known(cls, value: str) -> str:
         if value != "stdout" and not value.startswith(("http://", "https://")):
             raise ValueError("must be stdout, or a URL that starts with http:// or https://")
         return value
+
+    @model_validator(mode="after")
+    def _timers_and_mode_fit(self) -> Self:
+        if self.profile is Profile.EMBEDDED and self.mode is not Mode.ALL:
+            raise ValueError(f"the mode {self.mode} needs the profile dapr: the embedded one is a single process")
+        heartbeat_interval_s = self.limits().heartbeat_interval_s
+        if self.lease_s < 2 * heartbeat_interval_s:
+            raise ValueError(
+                f"--lease-s ({self.lease_s:g}) must be at least twice --heartbeat-interval-s ({heartbeat_interval_s:g})"
+            )
+        return self
+
+    def app_token(self) -> str | None:
+        """The app's token in clear."""
+        return self.app_api_token.get_secret_value() if self.app_api_token else None
+
+    def sidecar_address(self) -> str:
+        """Where the sidecar's gRPC API is."""
+        return f"127.0.0.1:{self.dapr_grpc_port}"
 
     def names(self) -> Names:
         """The names of this deployment."""
@@ -159,14 +206,17 @@ class Settings(EndpointSettings):
 
     def limits(self) -> Limits:
         """The bounds of this process."""
+        sweep_s, heartbeat_s = (600.0, 5.0) if self.profile is Profile.DAPR else (10.0, 0.1)
         return Limits(
             max_connections=self.max_connections,
             max_handshakes=self.max_handshakes,
             max_skew_s=self.max_skew_s,
-            sweep_interval_s=self.sweep_interval_s,
-            heartbeat_interval_s=self.heartbeat_interval_s,
+            sweep_interval_s=self.sweep_interval_s or sweep_s,
+            heartbeat_interval_s=self.heartbeat_interval_s or heartbeat_s,
+            lease_s=self.lease_s,
             tombstone_ttl_s=self.tombstone_ttl_s,
             drain_deadline_s=self.drain_deadline_s,
+            vitals_interval_s=self.vitals_interval_s,
             events_max=self.events_max,
             names=self.names(),
         )

@@ -34,11 +34,12 @@ class Broker:
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[Broker]:
-    """A Redis that keeps nothing on disk."""
+def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[Broker]:
+    """A Redis that keeps nothing on disk, or one that still knows everything when it was killed and is back."""
     program = find_program("redis-server", "apt-get install redis-server")
     (port,) = free_ports(1)
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    options += ["--appendonly", "yes", "--appendfsync", "always"] if keeps else ["--appendonly", "no"]
     process = Process("redis", [program, *options], folder, lambda: is_open(port))
     with _started(process):
         yield Broker(port, {"REDIS_HOST": f"127.0.0.1:{port}"}, process)

@@ -17,7 +17,7 @@ RESOURCES = ROOT / "components" / "local"
 WSM = str(Path(sys.executable).with_name("wsm"))
 BASE_PORT = 3500
 HOSTS_MAX = 50
-HTTP, GRPC, APP, METRICS, INTERNAL, REDIS, MOSQUITTO = 0, 1, 2, 3, 4, 8, 9
+HTTP, GRPC, APP, METRICS, INTERNAL, OPS, REDIS, MOSQUITTO = 0, 1, 2, 3, 4, 5, 8, 9
 """Where a port lies in its block of ten. The handlers have the first block, with the brokers; each host has one."""
 
 
@@ -75,11 +75,12 @@ def apps(
             f"http://127.0.0.1:{at + HTTP}/v1.0/healthz",
         )
         ports = {"APP_PORT": str(at + APP), "DAPR_HTTP_PORT": str(at + HTTP), "DAPR_GRPC_PORT": str(at + GRPC)}
+        ports["WSM_OPS_PORT"] = str(at + OPS)
         yield Part(
             name,
             (*wsm, "run", "--profile", "dapr", "--mode", mode),
             at + APP,
-            f"app: gRPC {at + APP}",
+            f"app: gRPC {at + APP}, metrics {at + OPS}",
             ports | ({} if mode == "handlers" else {"WSM_INSTANCE_ID": name}),
         )
 

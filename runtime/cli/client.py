@@ -57,13 +57,26 @@ class Client:
 
     async def _call(self, method: str, body: dict[str, Any]) -> Any:
         """Invoke a method of the handlers' app and return its JSON."""
-        assert self._session is not None
-        url = f"{self.base}/v1.0/invoke/{self.app_id}/method/{method}"
+        path = f"/v1.0/invoke/{self.app_id}/method/{method}"
         data = orjson.dumps({key: value for key, value in body.items() if value is not None})
-        headers = {"Content-Type": "application/json"}
+        status, text = await self.ask("POST", path, data)
+        if status != 200:
+            self._refused(text, status)
         try:
-            async with self._session.post(url, data=data, headers=headers, allow_redirects=False) as answer:
-                text = await answer.read()
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            self._no_sidecar()
+
+    async def ask(
+        self, verb: str, path: str, data: bytes | None = None, content_type: str = "application/json"
+    ) -> tuple[int, bytes]:
+        """Any call: the status and the body of its answer. Raises CallFailed where there is none."""
+        assert self._session is not None
+        headers = {"Content-Type": content_type} if data is not None else {}
+        how = {"data": data, "headers": headers, "allow_redirects": False}
+        try:
+            async with self._session.request(verb, self.base + path, **how) as answer:
+                return answer.status, await answer.read()
         except TimeoutError:
             raise CallFailed(f"{self.base} did not answer within {self._timeout_s:g} s", EXIT_TIMEOUT) from None
         except aiohttp.ClientConnectorError:
@@ -71,12 +84,6 @@ class Client:
         except aiohttp.ClientConnectionError as error:
             self._broke_off(error)
         except aiohttp.ClientError:
-            self._no_sidecar()
-        if answer.status != 200:
-            self._refused(text, answer.status)
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
             self._no_sidecar()
 
     async def tail(self, topics: list[str]) -> AsyncGenerator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from runtime.models.events import (
 from runtime.models.options import MIB, Overflow
 from runtime.models.outcome import Outcome
 from runtime.models.status import ConnectionStatus
-from runtime.ports import Clock, Limits, Names, Observer
+from runtime.ports import NO_METERS, Clock, Limits, Meters, Names, Observer
 
 EVENTS_MAX_BYTES = 16 * MIB
 
@@ -37,6 +37,7 @@ class Announcer:
     names: Names
     limits: Limits
     observer: Observer
+    meters: Meters = NO_METERS
     queue: FrameQueue = field(init=False)
     _count: int = 0  # of events put: their sequence, and what tells two of one moment apart
 
@@ -86,6 +87,7 @@ class Announcer:
 
     def gap(self, gap: GapAnnounced, since: float) -> None:
         """There is a hole, from `since` (Unix seconds): a successor announces it again if this event gets lost."""
+        self.meters.gap_announced(gap.kind, gap.frames)
         event = event_of(self.names.events_topic, GAP, gap.event_id, gap.connection_id, self.clock.now(), gap)
         self.put(event, since)
 
@@ -105,6 +107,7 @@ class Announcer:
 
     def outcome(self, outcome: Outcome) -> None:
         """A command has ended."""
+        self.meters.command_ended(outcome.command, outcome.status)
         self.put(outcome_event(self.names.events_topic, outcome))
 
     def notice(self, reason: str, connection_id: str | None = None) -> None:
@@ -118,7 +121,11 @@ class Announcer:
         """An event was refused for itself: it becomes a dead letter, and a frame leaves a gap."""
         self.observer.warn("event_refused", id=entry.event.id, topic=entry.event.topic, reason=reason)
         if entry.event.topic == self.names.dead_letters_topic:
+            letter = DeadLetter.carried_by(entry.event)
+            if letter.data_base64:
+                self.put(letter.without_data().carried_to(self.names.dead_letters_topic))
             return
+        self.meters.dead_lettered()
         letter = DeadLetter.of(entry.event, reason, self.clock.now())
         self.put(letter.carried_to(self.names.dead_letters_topic))
         if queue is not self.queue:

@@ -97,15 +97,16 @@ class Courier:
         """The connection has ended: nothing that waits will be sent. Raises StoreError, GarbageRecordError."""
         self.disconnected()
         now = self.clock.now()
-        outcomes: list[Outcome] = []
+        sent = {outcome.command_id: outcome for outcome in self._ended}
 
-        def decide(outbox: Outbox) -> Outbox | None:
-            outcomes[:] = [outboxes.failed(item, self.connection_id, why, now) for item in outbox.items]
-            return outbox.settle(outcomes) if outcomes else None
+        def failed(item: OutboxItem) -> Outcome:
+            return sent.get(item.command_id) or outboxes.failed(item, self.connection_id, why, now)
 
-        await self.records.update_outbox(self.connection_id, decide)
-        for outcome in outcomes:
-            self.announcer.outcome(outcome)
+        await self._end(lambda outbox: [failed(item) for item in outbox.items])
+
+    async def expire(self) -> None:
+        """End what has waited for too long: for a connection without owner. Raises as `fail_all`."""
+        await self._settle(self._expire(await self.records.outbox(self.connection_id)))
 
     async def _round(self) -> float | None:
         """One look at the outbox; returns how long nothing will be due, None for ever."""
@@ -158,11 +159,17 @@ class Courier:
             expectation = expect(item.match, item.messages[0].content())
             self._waiting[item.command_id] = Waiting(item, expectation, deadline)
         try:
-            for message in item.messages:
-                await socket.send(message.content())
+            async with asyncio.timeout((item.expires_at - self.clock.now()).total_seconds()):
+                for message in item.messages:
+                    await socket.send(message.content())
         except SocketLost:
             self._waiting.pop(item.command_id, None)
             raise
+        except TimeoutError:  # it does not read; what waits behind this message must not wait for ever
+            self._waiting.pop(item.command_id, None)
+            why = "the peer had not taken it when it expired"
+            done.append(outboxes.failed(item, self.connection_id, why, self.clock.now()))
+            return
         if item.match is None:
             now = self.clock.now()
             done.append(outboxes.end_of(item, self.connection_id, OutcomeStatus.DONE, "sent", now))
@@ -171,16 +178,34 @@ class Courier:
         if not outcomes:
             return
         try:
-            await self.records.update_outbox(self.connection_id, lambda outbox: outbox.settle(outcomes))
+            await self._end(lambda _outbox: outcomes)
         except (StoreError, GarbageRecordError):
             self._ended.extend(outcomes)
             raise
-        for outcome in outcomes:
-            self.announcer.outcome(outcome)
+
+    async def _end(self, outcomes_of: Callable[[Outbox], list[Outcome]]) -> None:
+        """Take items out and announce how they have ended, each once.
+
+        A write whose end is unknown is decided again: what it has ended is known by its very outcome. An item that
+        has ended otherwise meanwhile, in a `fail_all` while it was on the wire, has ended.
+        """
+        ours: dict[str, Outcome] = {}
+
+        def decide(outbox: Outbox) -> Outbox | None:
+            for outcome in outcomes_of(outbox):
+                if outbox.find(outcome.command_id) or outbox.outcomes.get(outcome.command_id) == outcome:
+                    ours.setdefault(outcome.command_id, outcome)
+            waiting = [outcome for outcome in ours.values() if outbox.find(outcome.command_id)]
+            return outbox.settle(waiting) if waiting else None
+
+        stored = await self.records.update_outbox(self.connection_id, decide)
+        for outcome in ours.values():
+            if stored.outcomes.get(outcome.command_id) == outcome:
+                self.announcer.outcome(outcome)
 
     def _next_due(self, outbox: Outbox) -> float | None:
         now, mono = self.clock.now(), self.clock.monotonic()
-        due = [(item.expires_at - now).total_seconds() for item in outbox.items]
+        due = [(item.expires_at - now).total_seconds() for item in outbox.items if item.command_id not in self._waiting]
         due += [waiting.deadline - mono for waiting in self._waiting.values()]
         return max(0.01, min(due)) if due else None
 

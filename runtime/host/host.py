@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from runtime import ownership
 from runtime.errors import GarbageRecordError, StoreError
-from runtime.host.courier import Courier
 from runtime.host.keeper import Keeper
 from runtime.host.publisher import Lanes
 from runtime.host.queue import FrameQueue
+from runtime.host.room import Room
 from runtime.host.tools import Tools
+from runtime.host.unheld import Unheld
+from runtime.host.watch import Others
 from runtime.models.connection import WebSocketConnection
+from runtime.models.status import ConnectionStatus
 from runtime.ownership import Step
 from runtime.ports import Limits, Vitals
 
@@ -24,27 +27,32 @@ WORKERS = 8
 
 @dataclass(slots=True)
 class Host:
-    """Owns connections. `is_claimable` tells whether a record's owner is nobody, dead, or this host before."""
+    """Owns connections: what nobody owns, what it owned in an earlier life, and what a dead host has left."""
 
     instance_id: str
     tools: Tools
     lanes: Lanes
     limits: Limits
-    is_claimable: Callable[[WebSocketConnection], bool]
+    others: Others
     predecessors_read_until: datetime | None = None
     keepers: dict[str, Keeper] = field(default_factory=dict)
+    frames_of_ended: int = 0
     is_draining: bool = False
     _queues: dict[str, FrameQueue] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _pending: dict[str, None] = field(default_factory=dict)
     _active: set[str] = field(default_factory=set)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _unclaimed: set[str] = field(default_factory=set)
     _signal: asyncio.Event = field(default_factory=asyncio.Event)
-    _orphans: dict[str, float] = field(default_factory=dict)
-    _quarantined: set[str] = field(default_factory=set)
-    _checked_outboxes: set[str] = field(default_factory=set)
-    _was_full: bool = False
+    _unheld: Unheld = field(init=False)
+    _room: Room = field(init=False)
     _has_swept: bool = False
-    _has_inherited: bool = False
+    _ended_here: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._unheld = Unheld(self.tools, self.limits, self._step)
+        self._room = Room(self.instance_id, self.tools, self.limits.max_connections, lambda: len(self.keepers))
 
     def nudge(self, connection_id: str) -> None:
         """Look at this record soon."""
@@ -74,12 +82,12 @@ class Host:
 
     async def _inspect(self, connection_id: str, record: WebSocketConnection | GarbageRecordError | None) -> str:
         if isinstance(record, GarbageRecordError):
-            self._quarantine(connection_id, record)
+            self._unheld.quarantine(connection_id, record)
             return "quarantined"
         if record is None:
-            await self._drop_orphan(connection_id)
+            await self._unheld.drop_orphan(connection_id)
             return "orphans"
-        self._orphans.pop(connection_id, None)
+        self._unheld.forget_orphan(connection_id)
         keeper = self.keepers.get(connection_id)
         if keeper is not None:
             keeper.courier.wake()  # the nudge of a send may be lost
@@ -87,9 +95,20 @@ class Host:
                 self.nudge(connection_id)
             return "kept"
         step = self._step(record)
-        if step is not Step.NOTHING or (not record.is_wanted and connection_id not in self._checked_outboxes):
+        if not self._has_swept:
+            self._inherit(record, step)
+        if step is not Step.NOTHING or self._unheld.is_unchecked(record):
             self.nudge(connection_id)
         return str(step)
+
+    def _inherit(self, record: WebSocketConnection, step: Step) -> None:
+        """Take over what the process before this one owed: the gaps of what it had held, or had just let go."""
+        if self.predecessors_read_until is None:
+            return
+        if step is not Step.NOTHING and record.status is not ConnectionStatus.DISCONNECTED:
+            self._unclaimed.add(record.id)
+        elif record.instance_id is None and record.id not in self._ended_here:
+            self._unheld.announce_tail(record, self.predecessors_read_until)
 
     async def drain(self) -> None:
         """Close every socket with 1001, publish what was read, leave the records for the next owner."""
@@ -101,9 +120,13 @@ class Host:
         self.is_draining = True
         for keeper in list(self.keepers.values()):
             keeper.drain()
-        tasks = list(self._tasks.values())
-        if tasks:
-            await asyncio.wait(tasks)
+        while self._tasks or self._active:  # a claim may be on its way to the store
+            if self._tasks:
+                await asyncio.wait(list(self._tasks.values()))
+                await asyncio.sleep(0)  # let them be taken off the list
+            else:
+                self._idle.clear()
+                await self._idle.wait()
 
     async def abandon(self) -> None:
         """Cut what `close` could not close in time."""
@@ -128,8 +151,8 @@ class Host:
         """
         now = self.tools.clock.now()
         open_since = [queue.oldest_received for queue in self._queues.values()] + [self.tools.announcer.oldest_since]
-        self._has_inherited |= self._has_swept and not self._pending and not self._active
-        if self.predecessors_read_until is not None and not self._has_inherited:
+        has_inherited = self._has_swept and not self._unclaimed
+        if self.predecessors_read_until is not None and not has_inherited:
             open_since.append(self.predecessors_read_until.timestamp())
         oldest = min((since for since in open_since if since is not None), default=now.timestamp())
         return min(datetime.fromtimestamp(oldest, now.tzinfo), now)
@@ -138,6 +161,10 @@ class Host:
         """What is known of a connection of this host, None of any other."""
         keeper = self.keepers.get(connection_id)
         return keeper.vitals() if keeper is not None else None
+
+    def queues(self) -> Iterable[FrameQueue]:
+        """Those of its connections, and of those let go of which something is not published yet."""
+        return self._queues.values()
 
     async def _work(self) -> None:
         while True:
@@ -152,11 +179,13 @@ class Host:
                 record = await self.tools.records.get(connection_id)
                 await self._agree(connection_id, record)
             except GarbageRecordError as error:
-                self._quarantine(connection_id, error)
+                self._unheld.quarantine(connection_id, error)
             except StoreError as error:
                 self.tools.observer.warn("reconcile_failed", id=connection_id, reason=str(error))
+                self._unheld.check_again(connection_id)  # so that the next sweep looks again
             finally:
                 self._active.discard(connection_id)
+                self._idle.set()
                 if self._pending:
                     self._signal.set()
 
@@ -167,20 +196,32 @@ class Host:
             keeper.update(record)
             return
         if record is None:
+            self._unclaimed.discard(connection_id)
             return
         step = self._step(record)
         if step is Step.CLAIM:
             await self._claim(connection_id)
-        elif step in {Step.END, Step.RELEASE}:
-            await self._settle(connection_id, step)
+            return
+        if step in {Step.END, Step.RELEASE}:
+            is_inherited = connection_id in self._unclaimed
+            await self._unheld.settle(connection_id, step, self.predecessors_read_until if is_inherited else None)
         if step is Step.PURGE:
-            await self._purge(connection_id)
+            if await self._unheld.purge(connection_id):
+                self._queues.pop(connection_id, None)
         elif not record.is_wanted or step is Step.END:
-            await self._fail_outbox(record)
+            await self._unheld.fail_outbox(record)
+        self._unclaimed.discard(connection_id)
 
     async def _claim(self, connection_id: str) -> None:
-        if self.is_draining or self._is_full():
+        if self.is_draining:
             return
+        if self._room.is_full():
+            await self._unheld.expire_outbox(connection_id)
+            return
+        with self._room.taken():
+            await self._become_owner(connection_id)
+
+    async def _become_owner(self, connection_id: str) -> None:
         claimed: WebSocketConnection | None = None
         clock = self.tools.clock
 
@@ -189,27 +230,31 @@ class Host:
             claimed = None
             if record is None or self._step(record) is not Step.CLAIM:
                 return None
-            claimed = ownership.claim(record, self.instance_id, clock.now(), self.predecessors_read_until)
+            claimed = ownership.claim(record, self.instance_id, clock.now(), self._last_word(record))
             return claimed
 
         stored = await self.tools.records.update(connection_id, decide)
-        if claimed is None or stored is None or connection_id in self.keepers:
+        if claimed is None or stored is None:
+            self.nudge(connection_id)  # something else is to be done by now
             return
+        self._unclaimed.discard(connection_id)
         self._start(stored)
 
-    def _is_full(self) -> bool:
-        limit = self.limits.max_connections
-        is_full = len(self.keepers) >= limit
-        if is_full and not self._was_full:
-            self.tools.observer.warn("host_full", max_connections=limit)
-            self.tools.announcer.notice(f"{self.instance_id} holds {limit} connections (max_connections): others wait")
-        self._was_full = is_full
-        return is_full
+    def _is_mine(self, record: WebSocketConnection) -> bool:
+        return record.instance_id in {None, self.instance_id}
+
+    def _last_word(self, record: WebSocketConnection) -> datetime | None:
+        """Up to when its owner, dead by now, had published what it read."""
+        return (
+            self.predecessors_read_until
+            if self._is_mine(record)
+            else self.others.last_word_of(record.instance_id or "")
+        )
 
     def _step(self, record: WebSocketConnection) -> Step:
         return ownership.next_step(
             record,
-            claimable=self.is_claimable(record),
+            claimable=self._is_mine(record) or self.others.is_gone(record.instance_id or ""),
             now=self.tools.clock.now(),
             tombstone_ttl_s=self.limits.tombstone_ttl_s,
         )
@@ -217,8 +262,10 @@ class Host:
     def _start(self, record: WebSocketConnection) -> None:
         queue = self._queues.get(record.id) or self._new_queue(record)
         keeper = Keeper(self.tools, record, queue)
+        if self.is_draining:  # the drain has begun while the claim was on its way
+            keeper.drain()
         self.keepers[record.id] = keeper
-        self._checked_outboxes.discard(record.id)
+        self._unheld.check_again(record.id)
         task = asyncio.create_task(keeper.run(), name=f"keeper {record.id}")
         self._tasks[record.id] = task
         task.add_done_callback(lambda done: self._ended(record.id, done))
@@ -237,7 +284,10 @@ class Host:
         return queue
 
     def _ended(self, connection_id: str, task: asyncio.Task[None]) -> None:
-        self.keepers.pop(connection_id, None)
+        if (keeper := self.keepers.pop(connection_id, None)) is not None:
+            self.frames_of_ended += keeper.frames_received
+        if not self._has_swept:
+            self._ended_here.add(connection_id)
         self._tasks.pop(connection_id, None)
         if not len(self._queues[connection_id]):
             del self._queues[connection_id]
@@ -246,44 +296,3 @@ class Host:
             self.tools.observer.warn("keeper_failed", id=connection_id, error=repr(error))  # the sweep claims again
         elif not self.is_draining:
             self.nudge(connection_id)  # a command may have come while the last write was on its way
-
-    async def _settle(self, connection_id: str, step: Step) -> None:
-        reason = "its host was lost (autoReconnect is off)" if step is Step.END else None
-        settled: WebSocketConnection | None = None
-
-        def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
-            nonlocal settled
-            settled = None
-            if record is None or self._step(record) is not step:
-                return None
-            settled = ownership.settle(record, self.tools.clock.now(), reason)
-            return settled
-
-        await self.tools.records.update(connection_id, decide)
-        if settled is not None:
-            self.tools.announcer.status(settled, settled.status, reason=reason or "by command")
-
-    async def _purge(self, connection_id: str) -> None:
-        if await self.tools.records.delete(connection_id, lambda record: self._step(record) is Step.PURGE):
-            self._queues.pop(connection_id, None)
-            self._checked_outboxes.discard(connection_id)
-            await self.tools.records.remove_from_index(connection_id)
-
-    async def _fail_outbox(self, record: WebSocketConnection) -> None:
-        tools = self.tools
-        courier = Courier(record.id, 0, 0, tools.records, tools.announcer, tools.clock, tools.observer)
-        await courier.fail_all(record.last_error or "the connection is disconnected")
-        self._checked_outboxes.add(record.id)
-
-    async def _drop_orphan(self, connection_id: str) -> None:
-        """Take an id without a record out of the index, after a grace period."""
-        now = self.tools.clock.monotonic()
-        if now - self._orphans.setdefault(connection_id, now) >= self.limits.index_grace_s:
-            del self._orphans[connection_id]
-            await self.tools.records.remove_from_index(connection_id)
-
-    def _quarantine(self, connection_id: str, error: GarbageRecordError) -> None:
-        if connection_id not in self._quarantined:
-            self._quarantined.add(connection_id)
-            self.tools.observer.warn("record_quarantined", id=connection_id, reason=str(error))
-            self.tools.announcer.notice(f"record quarantined: {error}", connection_id)

@@ -39,6 +39,7 @@ class Keeper:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _last_frame_at: datetime | None = None
     _unpublished: int = 0
+    _inherits_gap: bool = False
     _lost: bool = False
     _draining: bool = False
 
@@ -46,6 +47,7 @@ class Keeper:
         tools, record = self.tools, self.record
         self.reporter = Reporter(tools, record.status)
         self._blind_from = record.read_until
+        self._inherits_gap = record.read_until is not None
         self._publisher = DaprPublisher(record.id, record.url, record.epoch, self.queue)
         self.courier = Courier(
             record.id,
@@ -87,6 +89,12 @@ class Keeper:
             queued_bytes=self.queue.size_bytes,
         )
 
+    @property
+    def frames_received(self) -> int:
+        """In this epoch, published or not."""
+        vitals = self.vitals()
+        return vitals.sequence + vitals.unpublished
+
     def lose(self) -> None:
         """Another owns the connection now, or nobody: close, and write nothing."""
         self._lost = True
@@ -116,6 +124,8 @@ class Keeper:
                 await self.reporter.release(self.record, self._blind_from or self.tools.clock.now())
                 return
             if reason is not None or not self.record.is_wanted:
+                if self._inherits_gap:  # no socket of this epoch has announced it
+                    self._announce_gap()
                 await self.reporter.end(self.record, reason, self.courier.fail_all)
                 return
             if self.reporter.status is _S.CONNECTED:
@@ -130,6 +140,7 @@ class Keeper:
         if record.url:
             self._publisher.rename(record.url)
         self.queue.resize(record.options)
+        self.courier.request_timeout_s = record.options.request_timeout_s
         serve = asyncio.create_task(
             keep_alive(self._live, backoff=Backoff(record.options), random=self.tools.random, pause=self._pause)
         )
@@ -188,30 +199,39 @@ class Keeper:
         reading = asyncio.current_task()
         self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
         session.topic = self.record.topic
-        if self._blind_from is not None:
-            self.tools.announcer.gap(
-                GapAnnounced(
-                    connection_id=self.record.id,
-                    epoch=self.record.epoch,
-                    kind=GapKind.BLIND,
-                    reason=self._blind_reason,
-                    from_time=self._blind_from,
-                    to_time=self.tools.clock.now(),
-                ),
-                self._blind_from.timestamp(),
-            )
-            self._blind_from = None
-        self.reporter.enter(self.record, _S.CONNECTED, None)
+        gap_from = self._blind_from
+        self._announce_gap()
+        self.reporter.enter(self.record, _S.CONNECTED, gap_from)
         self.courier.connected(session.socket)
+
+    def _announce_gap(self) -> None:
+        """Nobody was reading until now, or what was read before this epoch may not have been published."""
+        if self._blind_from is None:
+            return
+        now = self.tools.clock.now()
+        self.tools.announcer.gap(
+            GapAnnounced(
+                connection_id=self.record.id,
+                epoch=self.record.epoch,
+                kind=GapKind.BLIND,
+                reason=self._blind_reason,
+                from_time=min(self._blind_from, now),  # the wall clock may have gone back
+                to_time=now,
+            ),
+            self._blind_from.timestamp(),
+        )
+        self._blind_from = None
+        self._inherits_gap = False
 
     def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
         self.courier.disconnected()
         if connected:
-            is_certain = lost is None or lost.complete  # else the last sign of life counts
-            self._blind_from = session.read_until if is_certain else session.alive_at
+            is_certain = lost is not None and lost.complete  # else something may have come after the last sign of life
+            self._blind_from = self.tools.clock.now() if is_certain else session.alive_at
             self._blind_reason = str(lost) if lost is not None else "closed by command"
 
     async def _pause(self, retry: Retry, failure: Failure) -> None:
+        self.tools.meters.redial_planned(failure.kind)
         self.reporter.enter(self.record, _S.RECONNECTING, self._blind_from, failure.reason, retry)
         await self.tools.clock.sleep(retry.delay_s)
 

@@ -24,6 +24,7 @@ class Lease:
     interval_s: float
     load: Callable[[], int]
     read_until: Callable[[], datetime]
+    renewed_at: float | None = None  # monotonic: when the last renewal that succeeded was sent
 
     async def predecessor(self) -> Instance | None:
         """What the process before this one under the same id has said last. Raises StoreError, GarbageRecordError."""
@@ -41,7 +42,9 @@ class Lease:
         self.instance = self.instance.model_copy(
             update={"beat": self.instance.beat + 1, "load": self.load(), "read_until": self.read_until()}
         )
+        sent_at = self.clock.monotonic()
         await self.records.change(instance_key(self.instance.id), Instance, lambda _: self.instance)
+        self.renewed_at = sent_at
 
     async def run(self) -> None:
         """Beat until cancelled."""

@@ -35,7 +35,7 @@ class Reporter:
         reason: str | None = None,
         retry: Retry | None = None,
     ) -> None:
-        """The connection is in this status now. `read_until`: since when nobody reads, None while somebody does."""
+        """The connection is in this status now. `read_until`: since when nobody reads, or nobody did before."""
         self.status = transition(self.status, status)
         self.tools.announcer.status(
             record,

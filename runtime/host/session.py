@@ -35,11 +35,6 @@ class Session:
         self.alive_at = self.clock.now()
         self._seen = self.clock.monotonic()
 
-    @property
-    def read_until(self) -> datetime:
-        """The time up to which everything that the peer has sent was read: while the queue is full, the rest waits."""
-        return self.alive_at if self._paused else self.clock.now()
-
     async def open(self) -> None:
         """Send the opening messages, in order. Raises SocketLost."""
         patience = self.options.connect_timeout_s
@@ -111,7 +106,8 @@ class Session:
                     continue  # a frame is as good a sign of life as a pong
                 reason = f"no pong and no message within {patience:g} s of a ping"
                 raise SocketLost(Failure(FailureKind.TRANSIENT, reason)) from None
-            self.alive_at = self.clock.now()
+            if not self._paused:  # else messages that came before the pong are not read yet
+                self.alive_at = self.clock.now()
 
     async def _watch_idle(self) -> None:
         limit = self.options.idle_timeout_s

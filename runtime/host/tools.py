@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from runtime.host.announcer import Announcer
 from runtime.host.dialing import GuardedDialer
 from runtime.host.status import StatusWriter
-from runtime.ports import Clock, Observer, Random
+from runtime.ports import NO_METERS, Clock, Meters, Observer, Random
 from runtime.records import Records
 
 
@@ -22,3 +22,4 @@ class Tools:
     clock: Clock
     random: Random
     observer: Observer
+    meters: Meters = NO_METERS

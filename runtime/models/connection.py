@@ -157,11 +157,6 @@ class WebSocketConnection(DaprStateStoreEntry):
         """A copy with these fields changed; unknown fields are kept."""
         return self.model_copy(update=fields)
 
-    def has_newer(self, aspect: Aspect, issued_at: datetime) -> bool:
-        """Whether a command that was issued later was applied on this aspect."""
-        last = self.applied.get(aspect)
-        return last is not None and issued_at < last
-
     def at(self, aspect: Aspect, issued_at: datetime) -> Self:
         """A copy whose last command on this aspect was issued then."""
         return self.changed(applied={**self.applied, aspect: issued_at})

@@ -12,6 +12,8 @@ class DaprConstants:
     INDEX_KEY = "websocket-index"
     INSTANCE_PREFIX = "websocket.instance."
     INSTANCES_KEY = "websocket.instances"
+    VITALS_PREFIX = "websocket.vitals."
+    PROBE_PREFIX = "websocket.probe."
     OUTBOX_PREFIX = "websocket.outbox."
     INDEX_SHARD_PREFIX = "websocket.index."
 
@@ -21,6 +23,8 @@ class DaprConstants:
 
 
 SCHEMA_VERSION = 1
+PROBE_ID = r"^[0-9a-f]{32}$"
+PROBE_KEY = r"^websocket\.probe\.[0-9a-f]{32}$"
 
 
 def connection_key(connection_id: str) -> str:
@@ -36,6 +40,11 @@ def outbox_key(connection_id: str) -> str:
 def instance_key(instance_id: str) -> str:
     """The key of a host's lease."""
     return DaprConstants.INSTANCE_PREFIX + instance_id
+
+
+def vitals_key(instance_id: str, page: int = 0) -> str:
+    """The key of a page of a host's vitals. No id holds a `+`."""
+    return f"{DaprConstants.VITALS_PREFIX}{instance_id}" + (f"+{page}" if page else "")
 
 
 def index_key(connection_id: str, shards: int) -> str:

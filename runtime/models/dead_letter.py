@@ -7,7 +7,8 @@ from binascii import Error as Base64Error
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import field_validator
+import orjson
+from pydantic import Field, field_validator
 
 from runtime.models.events import DEAD_LETTER, Event, event_of
 from runtime.models.wire import UtcTime, WireModel
@@ -17,6 +18,8 @@ class DeadLetter(WireModel):
     """An event that was refused, and why. Its JSON is the data of an event on the dead-letter topic.
 
     `id` is the event's, for a command its commandId; `subject` is the connection's id; `at` is when it was refused.
+    `left_out_bytes` is the size of data that nobody would carry: such a letter tells of its event and cannot give it
+    back.
     """
 
     reason: str
@@ -28,6 +31,7 @@ class DeadLetter(WireModel):
     time: str
     content_type: str
     data_base64: str
+    left_out_bytes: int = Field(0, ge=0)
     at: UtcTime
 
     @field_validator("data_base64")
@@ -55,6 +59,23 @@ class DeadLetter(WireModel):
             at=at,
         )
 
+    @classmethod
+    def carried_by(cls, event: Event) -> Self:
+        """The letter in an event of the dead-letter topic. Raises InvalidInputError."""
+        letter: Self = cls.read(orjson.loads(event.data))
+        return letter
+
+    def without_data(self) -> Self:
+        """The same for who does not take it whole."""
+        size = self.size_bytes
+        reason = f"{self.reason}; and its {size} bytes are too many for the dead letters"
+        return self.model_copy(update={"reason": reason, "data_base64": "", "left_out_bytes": size})
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the event's data, whether they are here or not."""
+        return self.left_out_bytes or len(b64decode(self.data_base64))
+
     @property
     def event(self) -> Event:
         """The event as it was."""
@@ -70,7 +91,7 @@ class DeadLetter(WireModel):
         shown = self.to_wire()
         del shown["dataBase64"]
         return {key: shown[key] for key in ("id", "topic", "type", "subject", "time", "contentType")} | {
-            "sizeBytes": len(b64decode(self.data_base64)),
+            "sizeBytes": self.size_bytes,
             "reason": self.reason,
             "at": shown["at"],
         }

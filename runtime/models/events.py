@@ -13,6 +13,7 @@ import orjson
 from runtime.models.outcome import Outcome
 from runtime.models.wire import UtcTime, WireModel, format_time
 
+SOURCE = "websocket-manager"
 TYPE_PREFIX = "io.websocket-manager."
 FRAME = TYPE_PREFIX + "frame"
 STATUS = TYPE_PREFIX + "status"
@@ -22,6 +23,8 @@ ANSWER = TYPE_PREFIX + "answer"
 NOTICE = TYPE_PREFIX + "notice"
 COMMAND = TYPE_PREFIX + "command"
 DEAD_LETTER = TYPE_PREFIX + "dead-letter"
+PROBE = TYPE_PREFIX + "probe"
+"""Of an event on the topic of commands by which `wsm doctor` measures its way."""
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -65,6 +68,13 @@ class GapAnnounced(WireModel):
         """Unique for each hole."""
         hole = self.from_sequence or (self.to_time.isoformat() if self.to_time else "")
         return f"{self.connection_id}.{self.epoch}.{self.kind}.{hole}"
+
+    @property
+    def frames(self) -> int:
+        """How many were read and dropped."""
+        if self.from_sequence is None or self.to_sequence is None:
+            return 0
+        return self.to_sequence - self.from_sequence + 1
 
 
 class Notice(WireModel):
@@ -130,7 +140,7 @@ class CloudEventEncoder:
 
     def encode(self, event: Event) -> bytes:
         """One document without a line break."""
-        if event.content_type != JSON or event.source:
+        if event.content_type != JSON or event.source or not event.data:
             return self._foreign(event)
         return b'{"specversion":"1.0","id":%b,"time":%b,%b,"data":%b}' % (
             orjson.dumps(event.id),

@@ -35,9 +35,9 @@ class WireTime(datetime):
         """Read ISO 8601 with up to nine fractional digits (.NET writes seven); no offset means UTC."""
         try:
             moment = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
-        except ValueError:
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):  # an offset may lead out of the years 1 to 9999
             raise ValueError("must be an ISO 8601 time such as 2026-01-31T12:00:00Z") from None
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         wire = cls.combine(moment.date(), moment.time(), UTC)
         wire.text = text
         return wire

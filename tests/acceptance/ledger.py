@@ -135,6 +135,19 @@ class Ledger:
         assert not faults, f"the longest way took {self.longest_way_s:.3f} s\n" + "\n".join(faults[:20])
         return missing
 
+    def check_all_published(self, sent: list[dict[str, Any]], slot_of: Callable[[str], int], until_s: float) -> None:
+        """Nothing is missing of what had arrived by a Unix time: of all that was sent longer before than it takes."""
+        last: dict[int, int] = {}
+        for line in sent:
+            if line["at"] < until_s - self.longest_way_s:
+                last[line["slot"]] = line["number"]
+        faults = [
+            f"{id_}: sent until {last[slot_of(id_)]}, published until {numbers.last}, missing {numbers.holes}"
+            for id_, numbers in self.numbers.items()
+            if numbers.holes or numbers.last < last[slot_of(id_)]
+        ]
+        assert not faults, "\n".join(faults[:20])
+
 
 def seconds(time: str) -> float:
     """Unix time of a time on the wire."""

@@ -33,7 +33,7 @@ async def test_sigterm_publishes_what_was_read_closes_with_1001_and_leaves_the_r
         output.read_all()
         await until(lambda: len(feed.told("closed")) == CONNECTIONS, "the feed has seen all of them leave")
         assert [line["closed"] for line in feed.told("closed")] == [1001] * CONNECTIONS
-        _check_all_published(ledger, feed, asked_at)
+        ledger.check_all_published(feed.told("number"), _slot, asked_at)
 
         await manager.start()
         await output.until(lambda: len(ledger.connected()) == 2 * CONNECTIONS, "all live again")
@@ -109,14 +109,3 @@ async def _block(manager: ManagerProcess, feed: FeedProcess) -> None:
     async with asyncio.timeout(30):
         while (await manager.ask("connection", id="c0"))["queuedMessages"] < 5:
             await asyncio.sleep(0.1)
-
-
-def _check_all_published(ledger: Ledger, feed: FeedProcess, asked_at: float) -> None:
-    """What had arrived before the signal is published: all that was sent longer before than messages take."""
-    faults = []
-    sent = [line for line in feed.told("number") if line["at"] < asked_at - ledger.longest_way_s]
-    for connection_id, numbers in ledger.numbers.items():
-        last = max(line["number"] for line in sent if line["slot"] == _slot(connection_id))
-        if numbers.holes or numbers.last < last:
-            faults.append(f"{connection_id}: sent until {last}, published until {numbers.last}, holes {numbers.holes}")
-    assert not faults, "\n".join(faults)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from runtime.host.announcer import Announcer
 from runtime.host.publisher import Lane
+from runtime.host.queue import Entry
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus
 from runtime.ports import Limits, Names
@@ -53,13 +54,18 @@ async def test_more_waiting_events_than_one_call_takes_are_all_published():
 
 
 @virtual_time
-async def test_a_dead_letter_that_is_refused_itself_is_only_logged():
+async def test_a_dead_letter_that_is_too_large_itself_goes_out_without_its_data_and_then_no_more():
     async with World().running() as world:
         await world.dispatch.deliver(b"{nonsense")
-        entry = next(iter(world.announcer.queue))
-        letter = next(e for e in world.announcer.queue if e.event.topic == "websocket-dead-letters")
-        waiting = len(world.announcer.queue)
-        world.announcer.refused(world.announcer.queue, letter, "too large")
-        assert len(world.announcer.queue) == waiting
-        world.announcer.refused(world.announcer.queue, entry, "too large")
-        assert len(world.announcer.queue) == waiting + 1
+
+        def letters() -> list[Entry]:
+            waiting = list(world.announcer.queue)
+            return [entry for entry in waiting if entry.event.topic == "websocket-dead-letters"]
+
+        (whole,) = letters()
+        world.announcer.refused(world.announcer.queue, whole, "too large")
+        without = json.loads(letters()[-1].event.data)
+        assert (without["dataBase64"], without["leftOutBytes"]) == ("", len(b"{nonsense"))
+        assert "9 bytes are too many for the dead letters" in without["reason"]
+        world.announcer.refused(world.announcer.queue, letters()[-1], "too large")
+        assert len(letters()) == 2

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import runtime.app
 from runtime.identity import InstanceIdProvider
 from runtime.ports import Limits, Names
-from runtime.settings import EndpointSettings, Settings, option, unknown_variables
+from runtime.settings import EndpointSettings, Profile, Settings, option, unknown_variables
 from tests.wsm import CLEAN, wsm
 
 
@@ -48,7 +48,7 @@ def test_run_has_an_option_for_every_setting_with_description_default_and_unit()
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert field.description in shown, name
-        if name == "api_token":
+        if name in {"api_token", "app_api_token"}:
             assert f"{option(name)} " not in shown
             continue
         assert f"{option(name)} " in shown, name
@@ -56,8 +56,10 @@ def test_run_has_an_option_for_every_setting_with_description_default_and_unit()
             assert f"{option(name)} SECONDS" in shown
         if field.default not in (None, False):
             value = f"{field.default:g}" if isinstance(field.default, float) else field.default
+            value = option(name)[2:] if value is True else value
             assert f"[default: {value}]" in shown, name
     assert "WSM_API_TOKEN" in shown
+    assert "WSM_APP_API_TOKEN" in shown
 
 
 def test_an_option_wins_over_the_environment_and_that_over_the_default(ran: list[Settings]):
@@ -100,9 +102,10 @@ def test_variables_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch):
         (["--heartbeat-interval-s", "0"], "--heartbeat-interval-s: must be greater than 0"),
         (["--sweep-interval-s", "inf"], "--sweep-interval-s: must be a finite number"),
         (["--sink", "ftp://x"], "--sink: must be stdout, or a URL that starts with http:// or https://"),
-        (["--profile", "dapr"], "--profile: the profile dapr is not built yet; use embedded"),
-        (["--mode", "host"], "--mode: the mode host is not built yet; use all"),
-        (["--mode", "handlers"], "--mode: the mode handlers is not built yet; use all"),
+        (["--mode", "host"], "the mode host needs the profile dapr"),
+        (["--mode", "handlers"], "the mode handlers needs the profile dapr"),
+        (["--lease-s", "1", "--heartbeat-interval-s", "2"], "--lease-s (1) must be at least twice"),
+        (["--profile", "dapr", "--lease-s", "9"], "--lease-s (9) must be at least twice --heartbeat-interval-s (5)"),
         (["--host", "0.0.0.0"], "--host: String should match pattern"),
         (["--instance-id", "a b"], "--instance-id: String should match pattern"),
         (["--commands-topic", ""], "--commands-topic: String should match pattern"),
@@ -137,7 +140,7 @@ def test_what_cannot_be_read_as_an_option_ends_with_2(ran: list[Settings], args:
         ({"DAPR_HTTP_PORT": "-1"}, "DAPR_HTTP_PORT: must be greater than or equal to 0"),
         ({"K_SINK": "s3cret"}, "K_SINK: must be stdout, or a URL"),
         ({"WSM_MODE": "some"}, "WSM_MODE: must be 'all', 'handlers' or 'host'"),
-        ({"WSM_MODE": "host"}, "WSM_MODE: the mode host is not built yet"),
+        ({"WSM_MODE": "host"}, "the mode host needs the profile dapr"),
         ({"WSM_MAX_SKEW_S": "s3cret"}, "WSM_MAX_SKEW_S: must be a valid number"),
     ],
 )
@@ -149,8 +152,15 @@ def test_a_wrong_variable_is_named_as_it_was_given_without_its_value(ran: list[S
 
 
 def test_all_wrong_settings_are_told_at_once():
-    result = wsm("run", "--port", "-1", WSM_MODE="host")
+    result = wsm("run", "--port", "-1", WSM_MODE="some")
     assert [line.split(":")[1].strip() for line in result.stderr.splitlines()] == ["--port", "WSM_MODE"]
+
+
+def test_a_sidecar_is_swept_by_cron_so_the_process_itself_looks_seldom():
+    assert (Settings().limits().sweep_interval_s, Settings().limits().heartbeat_interval_s) == (10, 0.1)
+    limits = Settings(profile=Profile.DAPR).limits()
+    assert (limits.sweep_interval_s, limits.heartbeat_interval_s, limits.lease_s) == (600, 5, 15)
+    assert Settings(profile=Profile.DAPR, sweep_interval_s=1.5).limits().sweep_interval_s == 1.5
 
 
 def test_the_token_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from runtime.assembly import assemble
 from runtime.guard import Guard
 from runtime.models.connection import WebSocketConnection
 from runtime.models.instance import Instance
-from runtime.ports import Limits, Ports
+from runtime.ports import NO_METERS, Limits, Meters, Ports
 from tests.virtual_time import FakeClock
 
 URL = "wss://feed.example/stream?token=secret"
@@ -33,7 +33,9 @@ class Quiet:
 
 
 class World:
-    def __init__(self, limits: Limits | None = None, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, store: MemoryStore | None = None, meters: Meters = NO_METERS
+    ) -> None:
         self.limits = limits or Limits()
         self.store = store or MemoryStore()
         self.publisher = MemoryPublisher()
@@ -42,6 +44,7 @@ class World:
         self.resolver = MemoryResolver()
         self.clock = FakeClock()
         self.observer = Quiet()
+        self.meters = meters
         self.random = lambda: 0.5
         self.new_host()
 
@@ -58,6 +61,7 @@ class World:
             self.clock,
             lambda: self.random(),
             self.observer,
+            self.meters,
         )
         now = self.clock.start
         me = Instance(id="me", incarnation="1", started_at=now, read_until=now)

@@ -15,7 +15,8 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._path = folder / "lock"
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise PermanentError(f"the data folder {folder} cannot be used: {error.strerror}") from error
         try:
@@ -28,6 +29,14 @@ class FolderLock:
             ) from None
         os.ftruncate(self._file, 0)
         os.write(self._file, str(os.getpid()).encode())
+
+    def why_not_held(self) -> str | None:
+        """None as long as the file that it holds is the one that others would try to lock."""
+        try:
+            is_there = os.path.samestat(os.stat(self._path), os.fstat(self._file))
+        except OSError as error:
+            return f"the lock {self._path} cannot be looked at: {error.strerror}"
+        return None if is_there else f"the lock {self._path} was replaced by another file"
 
     def release(self) -> None:
         """Let another process have the folder."""

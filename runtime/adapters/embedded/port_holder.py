@@ -7,10 +7,10 @@ import errno
 import psutil
 
 
-def why_not(host: str, port: int, error: OSError) -> str:
-    """What a person is told when listening has failed."""
+def why_not(host: str, port: int, error: OSError, option: str = "--port") -> str:
+    """What a person is told when listening has failed. `option`: what chooses another port."""
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by {_holder(port)}: stop it or choose another with --port"
+        return f"port {port} is taken by {_holder(port)}: stop it or choose another with {option}"
     return f"cannot listen on {host} port {port}: {error.strerror}"
 
 

@@ -1,0 +1,1 @@
+"""Implementations of the ports on a Dapr sidecar, by the SDK's generated messages on `grpc.aio`."""

@@ -1,0 +1,120 @@
+"""The Publisher and Nudges ports on a pub/sub component."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+
+import grpc
+import orjson
+from dapr.proto.runtime.v1.pubsub_pb2 import (
+    BulkPublishRequest,
+    BulkPublishRequestEntry,
+    BulkPublishResponse,
+    PublishEventRequest,
+)
+from google.protobuf.empty_pb2 import Empty
+
+from runtime.adapters.dapr.channel import Sidecar, reason_of
+from runtime.errors import EventRefusedError, PublishError
+from runtime.models.events import JSON, CloudEventEncoder, Event, media_type
+from runtime.ports import Observer
+
+PUBLISH_DEADLINE_S = 30.0
+CLOUD_EVENT = "application/cloudevents+json"
+KAFKA = "pubsub.kafka"
+
+# What sidecar, SNS, Kafka and Service Bus say of an event that is too large, and the sidecar of data that is not what
+# its content type says. The codes do not tell: a broker that is away has the same ones.
+_REFUSALS = ("larger than", "Message too long", "too large", "cannot create cloudevent")
+
+
+class DaprBroker:
+    """Publishes in bulk, a call for each topic; a failed call tells nothing about which of its events got through.
+
+    Only Kafka keeps the order of a bulk call; with all other brokers the sidecar or the broker spreads it (measured).
+
+    Events go to the sidecar as whole CloudEvents, which it takes as they are: from bare data it would make one with a
+    time of its own. What is neither `application/json` nor text goes as base64, since the sidecar hands over no other
+    data to an app that speaks gRPC. JSON it reads and writes anew: numbers beyond 2^53 lose digits on their way.
+    """
+
+    def __init__(
+        self, sidecar: Sidecar, pubsub: str, component_type: str, source: str, observer: Observer, *, lanes: int = 4
+    ) -> None:
+        self._sidecar, self._pubsub, self._source, self._observer = sidecar, pubsub, source, observer
+        self._encode = CloudEventEncoder(source, pubsub).encode
+        self.keeps_order = component_type == KAFKA
+        self.lanes = lanes
+
+    async def publish_many(self, events: Sequence[Event]) -> None:
+        by_topic: dict[str, list[Event]] = {}
+        for event in events:
+            by_topic.setdefault(event.topic, []).append(event)
+        arrived: set[str] = set()
+        for topic, its_events in by_topic.items():
+            try:
+                await self._publish(topic, its_events)
+            except _RefusedError:
+                await self._one_by_one(events, arrived)
+                return
+            except PublishError as error:
+                raise PublishError(str(error), published=_leading(events, arrived)) from None
+            arrived.add(topic)
+
+    async def nudge(self, topic: str, connection_id: str) -> None:
+        request = PublishEventRequest(
+            pubsub_name=self._pubsub, topic=topic, data=connection_id.encode(), data_content_type="text/plain"
+        )
+        try:
+            await self._sidecar.call("PublishEvent", request, Empty)
+        except grpc.aio.AioRpcError as error:
+            reason = reason_of(error, self._sidecar, f"the pub/sub {self._pubsub}")
+            self._observer.log("nudge_lost", id=connection_id, topic=topic, reason=reason)
+
+    async def _one_by_one(self, events: Sequence[Event], arrived: set[str]) -> None:
+        """Find the event that is refused, in the order of the call."""
+        for index, event in enumerate(events):
+            if event.topic in arrived:
+                continue
+            try:
+                await self._publish(event.topic, [event])
+            except _RefusedError as error:
+                raise EventRefusedError(str(error), index=index) from None
+            except PublishError as error:
+                raise PublishError(str(error), published=index) from None
+
+    async def _publish(self, topic: str, events: Sequence[Event]) -> None:
+        entries = [self._entry(number, event) for number, event in enumerate(events)]
+        request = BulkPublishRequest(pubsub_name=self._pubsub, topic=topic, entries=entries)
+        try:
+            await self._sidecar.call("BulkPublishEvent", request, BulkPublishResponse, PUBLISH_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            details = error.details() or ""
+            if any(text in details for text in _REFUSALS):
+                raise _RefusedError(f"the event cannot be published to {topic}: {details}") from None
+            raise PublishError(reason_of(error, self._sidecar, f"the pub/sub {self._pubsub}")) from None
+
+    def _entry(self, number: int, event: Event) -> BulkPublishRequestEntry:
+        metadata = {"partitionKey": event.subject} if self.keeps_order and event.subject else None
+        return BulkPublishRequestEntry(
+            entry_id=str(number), event=self._document(event), content_type=CLOUD_EVENT, metadata=metadata
+        )
+
+    def _document(self, event: Event) -> bytes:
+        if not event.data:
+            return orjson.dumps(event.attributes(self._source, self._pubsub))
+        media = media_type(event.content_type)
+        if media == JSON or media.startswith("text/"):
+            return self._encode(event)
+        data = {"data_base64": b64encode(event.data).decode()}
+        return orjson.dumps(event.attributes(self._source, self._pubsub) | data)
+
+
+def _leading(events: Sequence[Event], arrived: set[str]) -> int:
+    """How many events at the front are of topics whose call went through."""
+    return next((index for index, event in enumerate(events) if event.topic not in arrived), len(events))
+
+
+class _RefusedError(Exception):
+    """The call is refused for one of its events."""
