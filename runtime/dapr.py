@@ -144,8 +144,7 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
         )
         await server.start()  # before the sidecar is waited for, which itself waits until its app listens
         stack.push_async_callback(server.stop)
-        await sidecar.until_up(settings.sidecar_timeout_s, observer)
-        kinds = check_components(await sidecar.look(), names)
+        kinds = check_components(await sidecar.until_up(settings.sidecar_timeout_s, observer), names)
 
         store = DaprStore(sidecar, names.statestore)
         broker = DaprBroker(sidecar, names.pubsub, kinds.pubsub, SOURCE, observer, lanes=settings.lanes)
@@ -199,7 +198,9 @@ async def _run(
     manager: Manager, sidecar: Sidecar, observer: Observer, check: Coroutine[None, None, None] | None
 ) -> None:
     """Run until a part fails, or the check finds that this cannot work."""
-    watching = asyncio.create_task(sidecar.watch(observer))
+    # A sidecar that is back brings its nudges before our channel to it works again.
+    on_back = manager.resident.catch_up if manager.resident is not None else None
+    watching = asyncio.create_task(sidecar.watch(observer, on_back))
     parts = [asyncio.create_task(manager.run())] + ([asyncio.create_task(check)] if check is not None else [])
     try:
         await asyncio.wait(parts, return_when=asyncio.FIRST_EXCEPTION)

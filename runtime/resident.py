@@ -80,11 +80,15 @@ class Resident:
     async def keep_sweeping(self) -> None:
         """Sweep again and again: what a lost nudge or a lost tick of cron left undone is done then at the latest."""
         while True:
-            try:
-                await self.sweep()
-            except (StoreError, GarbageRecordError) as error:
-                self.observer.warn("sweep_failed", reason=str(error))
+            await self.catch_up()
             await self.clock.sleep(self.sweep_interval_s)
+
+    async def catch_up(self) -> None:
+        """Sweep now, or say why that failed: for when nudges may have been missed."""
+        try:
+            await self.sweep()
+        except (StoreError, GarbageRecordError) as error:
+            self.observer.warn("sweep_failed", reason=str(error))
 
     async def end(self) -> None:
         """Cut what is left, and say for the last time what was read."""

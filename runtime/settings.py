@@ -16,6 +16,7 @@ from runtime.ports import Limits, Names
 
 PREFIX = "WSM_"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,249}$")]
+_OF_TAIL = PREFIX + "RESOURCES"  # an option of another command
 _D = Limits()
 _N = Names()
 
@@ -229,6 +230,6 @@ def option(name: str) -> str:
 
 def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
     """Variables with our prefix that no setting reads, each with the setting that may have been meant."""
-    known = [variable for name in Settings.model_fields for variable in Settings.variables(name)]
+    known = [variable for name in Settings.model_fields for variable in Settings.variables(name)] + [_OF_TAIL]
     unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
     return [(name, next(iter(get_close_matches(name.upper(), known, 1, 0.8)), None)) for name in unknown]

@@ -25,16 +25,22 @@ def find_program(name: str, how: str, *folders: str) -> str:
     return path
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Different ports on which nothing listens."""
+    """Different ports on which nothing listens, and which nobody else in this process was given."""
     ports: set[int] = set()
     for port in random.sample(BELOW_EPHEMERAL, 1_000):
         if len(ports) == count:
             break
+        if port in _given:
+            continue
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
             ports.add(port)
     assert len(ports) == count, "no free ports"
+    _given.update(ports)
     return list(ports)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import sys
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, wsm: Sequence[str] = (WSM,)) ->
         parser.error("DAPR_HTTP_PORT must be a number")
     folder = given.folder.resolve()
     try:
-        _prepare(folder)
+        _prepare(folder, base)
         parts = brokers(folder, base)
         shown = _start(parts, folder)
         if not given.brokers:
@@ -64,9 +65,10 @@ def main(arguments: Sequence[str] | None = None, wsm: Sequence[str] = (WSM,)) ->
     return 0
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, base: int) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "daprd.yaml").write_text(sidecar_config(folder))
+    (folder / "sidecar.json").write_text(json.dumps(sidecar_env(folder, base, os.environ)))  # for `wsm tail`
     secrets = folder / "secrets.json"
     if not secrets.exists():
         secrets.touch(0o600)

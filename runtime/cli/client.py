@@ -73,9 +73,9 @@ class Client:
         """Any call: the status and the body of its answer. Raises CallFailed where there is none."""
         assert self._session is not None
         headers = {"Content-Type": content_type} if data is not None else {}
-        how = {"data": data, "headers": headers, "allow_redirects": False}
+        call = self._session.request(verb, self.base + path, data=data, headers=headers, allow_redirects=False)
         try:
-            async with self._session.request(verb, self.base + path, **how) as answer:
+            async with call as answer:
                 return answer.status, await answer.read()
         except TimeoutError:
             raise CallFailed(f"{self.base} did not answer within {self._timeout_s:g} s", EXIT_TIMEOUT) from None

@@ -11,6 +11,7 @@ from runtime.cli.calls import EXIT_REFUSED, CallFailed, print_json, talk
 
 if TYPE_CHECKING:
     from runtime.cli.client import Client
+    from runtime.cli.examination import Finding
 
 
 def doctor(as_json: Json = False) -> None:
@@ -23,25 +24,22 @@ async def _examine(client: Client, *, as_json: bool) -> bool:
     """A line for each finding, as it comes; whether all is well."""
     from runtime.cli.examination import Finding, examine
 
-    is_well = True
+    findings: list[Finding] = []
     try:
         async for finding in examine(client):
             _say(finding, as_json=as_json)
-            is_well = is_well and finding.is_well
-    except CallFailed as failed:  # in the middle of it: what was asked is not to be asked any more
-        _say(Finding("endpoint", False, str(failed)), as_json=as_json)
+            findings.append(finding)
+    except CallFailed as failed:
+        if not findings:
+            raise
+        _say(Finding("endpoint", False, str(failed), "it was there a moment ago: see the logs"), as_json=as_json)
         return False
-    return is_well
+    return all(finding.is_well for finding in findings)
 
 
-def _say(finding: object, *, as_json: bool) -> None:
-    from runtime.cli.examination import Finding
-
-    assert isinstance(finding, Finding)
+def _say(finding: Finding, *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {"check": finding.check, "ok": finding.is_well, "says": finding.says, "todo": finding.todo},
-        )
+        print_json({"check": finding.check, "ok": finding.is_well, "says": finding.says, "todo": finding.todo})
         return
     todo = f": {finding.todo}" if finding.todo else ""
     typer.echo(f"{'✓' if finding.is_well else '✗'} {finding.check:12} {finding.says}{todo}")

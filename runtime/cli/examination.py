@@ -28,7 +28,7 @@ class Finding:
 async def examine(client: Client) -> AsyncIterator[Finding]:
     """All findings, in the order in which they are made. Raises CallFailed when nothing answers."""
     status, text = await client.ask("GET", "/v1.0/metadata")
-    metadata = _object(text)
+    metadata = json_object(text)
     if status != 200 or "runtimeVersion" not in metadata:
         todo = "set DAPR_API_TOKEN" if status == 401 else "set DAPR_HTTP_PORT"
         yield Finding("endpoint", False, f"{client.base} is no manager or sidecar (HTTP {status})", todo)
@@ -78,7 +78,8 @@ async def waiting_letters(client: Client) -> Finding:
     return Finding("dead letters", True, says)
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def json_object(text: bytes) -> dict[str, Any]:
+    """What an answer holds; empty when it is no JSON object."""
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:

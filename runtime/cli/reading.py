@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -66,29 +67,46 @@ def outcome(
 
 
 def tail(
-    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]…", help="all topics if left out")] = None,
+    topics: Annotated[
+        list[str] | None, typer.Argument(metavar="[TOPIC]…", help="else all topics; by a sidecar those of events")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="stop after so many")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="stop after so long")] = None,
+    resources: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="WSM_RESOURCES",
+            metavar="FOLDER",
+            help="components for the sidecar that it starts with the profile dapr; else components/local",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print envelopes and events as they come. Ctrl-C ends it."""
     try:
-        talk(lambda client: _tail(client, topics or [], count, timeout, as_json=as_json))
-    except KeyboardInterrupt:
+        talk(lambda client: _tail(client, topics or [], count, timeout, resources, as_json=as_json))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(0) from None
 
 
 async def _tail(
-    client: Client, topics: list[str], count: int | None, timeout_s: float | None, *, as_json: bool
+    client: Client,
+    topics: list[str],
+    count: int | None,
+    timeout_s: float | None,
+    resources: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     from rich.console import Console
 
     from runtime.adapters.event_lines import event_line
+    from runtime.cli.sidecar_tail import events_from_here
 
     console = Console(soft_wrap=True, highlight=False)
     seen = 0
     try:
-        async with asyncio.timeout(timeout_s), aclosing(client.tail(topics)) as events:
+        async with asyncio.timeout(timeout_s), aclosing(events_from_here(client, topics, resources)) as events:
             async for event in events:
                 if as_json:
                     print_json(event)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
 
 from runtime.cli.calls import CallFailed
-from runtime.cli.examination import Finding, same_version, waiting_letters
+from runtime.cli.examination import Finding, json_object, same_version, waiting_letters
 from runtime.models.constants import DaprConstants
 from runtime.models.events import PROBE
 from runtime.ports import DEFAULT_NAMES, Names
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUPPORTED = re.compile(r"1\.(17|18|19)\.")
 ROUND_TRIP_S, LOOK_EVERY_S = 10.0, 0.02
+APPS_PATIENCE_S, APPS_LOOK_S = 15.0, 0.5
 HOSTS_PATIENCE_S, BEAT_S, HOSTS_LOOK_S = 25.0, 7.0, 1.0
 CRON_S = 120.0
 
@@ -41,13 +42,14 @@ class SidecarExamination:
         if about is None:
             yield _away(self._client.app_id, "handlers")
             return
-        self._names = Names(**about["names"])
+        self._names = names_of(about)
         yield Finding("handlers", True, f"'{self._client.app_id}' answers; SDK {about.get('sdk')}")
         yield same_version(about, "the handlers' app")
         for finding in self._components():
             yield finding
         yield await self._store()
         yield await self._round_trip()
+        self._metadata = await self._look() or self._metadata  # by now the sidecar has asked for the topics
         yield self._retries()
         yield self._dead_letter_topic()
         yield await waiting_letters(self._client)
@@ -62,6 +64,10 @@ class SidecarExamination:
         for finding in await self._hosts():
             yield finding
 
+    async def _look(self) -> dict[str, Any]:
+        status, text = await self._client.ask("GET", "/v1.0/metadata")
+        return json_object(text) if status == 200 else {}
+
     def _version_of_sidecar(self) -> Finding:
         found = str(self._metadata["runtimeVersion"])
         is_known = SUPPORTED.match(found) is not None
@@ -73,7 +79,11 @@ class SidecarExamination:
         if app_id != self._client.app_id:
             todo = "set DAPR_HTTP_PORT to that of the handlers' sidecar, or WSM_HANDLERS_APP_ID"
             return Finding("sidecar", False, f"{base} is the sidecar of '{app_id}', not '{self._client.app_id}'", todo)
-        status, _ = await self._client.ask("GET", "/v1.0/healthz")
+        began = _now()
+        while (status := (await self._client.ask("GET", "/v1.0/healthz"))[0]) != 204:
+            if _now() - began >= APPS_PATIENCE_S:
+                break
+            await asyncio.sleep(APPS_LOOK_S)
         if status == 204:
             return Finding("sidecar", True, f"{base} is up, and its app is healthy")
         return Finding(
@@ -81,7 +91,13 @@ class SidecarExamination:
         )
 
     async def _about(self, app_id: str) -> dict[str, Any] | None:
-        return await self._invoke(app_id, "about", {})
+        """What an app says of itself; one that has just been started gets some time."""
+        began = _now()
+        while (about := await self._invoke(app_id, "about", {})) is None:
+            if _now() - began >= APPS_PATIENCE_S:
+                break
+            await asyncio.sleep(APPS_LOOK_S)
+        return about
 
     def _components(self) -> list[Finding]:
         names, kinds = self._names, {each["name"]: each["type"] for each in self._metadata.get("components", [])}
@@ -117,29 +133,26 @@ class SidecarExamination:
             facts = await self._client.read_one("probeStore")
         except CallFailed as failed:
             return Finding("state store", False, str(failed), "see the log of the handlers")
-        if facts["problems"]:
+        if facts.get("problems"):
             return Finding("state store", False, "; ".join(facts["problems"]), "use another store: see components/")
-        warnings = "; ".join(facts["warnings"])
-        return Finding(
-            "state store", True, "keeps what is asked of it" + (f"; to know: {warnings}" if warnings else "")
-        )
+        return Finding("state store", True, "; ".join(["it can be built upon", *facts.get("warnings", [])]))
 
     async def _round_trip(self) -> Finding:
         """Publish to the topic of commands what the handlers answer with a key in the store."""
         names, probe = self._names, uuid4().hex
         event = {"specversion": "1.0", "id": probe, "type": PROBE, "source": "wsm", "data": {}}
         path = f"/v1.0/publish/{names.pubsub}/{names.commands_topic}"
-        began = time.monotonic()
+        began = _now()
         status, text = await self._client.ask("POST", path, orjson.dumps(event), "application/cloudevents+json")
         if status != 204:
             return Finding("topic", False, f"the event was not taken: {_message(text)}", "see the log of the sidecar")
         where = f"/v1.0/state/{names.statestore}/{DaprConstants.PROBE_PREFIX}{probe}"
         while (await self._client.ask("GET", where))[0] != 200:
-            if time.monotonic() - began > ROUND_TRIP_S:
+            if _now() - began > ROUND_TRIP_S:
                 todo = "look whether the sidecar has asked the app for its topics, and in both logs"
                 return Finding("topic", False, f"what was published did not arrive in {ROUND_TRIP_S:g} s", todo)
             await asyncio.sleep(LOOK_EVERY_S)
-        took_ms = (time.monotonic() - began) * 1000
+        took_ms = (_now() - began) * 1000
         await self._client.ask("DELETE", where)
         return Finding("topic", True, f"from publisher to handler in {took_ms:.0f} ms")
 
@@ -164,12 +177,12 @@ class SidecarExamination:
     async def _hosts(self) -> list[Finding]:
         """Cron and nudges of each host that beats; a young host gets the time of its first tick."""
         first = {host["id"]: host["beat"] for host in await self._client.read_many("instances")}
-        began = time.monotonic()
+        began = _now()
         while True:
             hosts = await self._client.read_many("instances")
             live = [host for host in hosts if host["beat"] != first.get(host["id"])]
             findings = [finding for host in live for finding in self._host(host)]
-            waited_s = time.monotonic() - began
+            waited_s = _now() - began
             has_heard_all = len(live) == len(hosts) or waited_s >= BEAT_S
             is_well = bool(live) and all(finding.is_well for finding in findings)
             if (is_well and has_heard_all) or waited_s >= HOSTS_PATIENCE_S:
@@ -195,11 +208,17 @@ class SidecarExamination:
     async def _invoke(self, app_id: str, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """A method of an app; None when it does not answer as it should."""
         status, text = await self._client.ask("POST", f"/v1.0/invoke/{app_id}/method/{method}", orjson.dumps(body))
-        try:
-            found = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return None
-        return found if status == 200 and isinstance(found, dict) else None
+        return (json_object(text) or None) if status == 200 else None
+
+
+def names_of(about: dict[str, Any]) -> Names:
+    """The names that an app goes by, as far as this version knows them."""
+    known = {each.name for each in fields(Names)}
+    return Names(**{name: value for name, value in about.get("names", {}).items() if name in known})
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _away(app_id: str, mode: str) -> Finding:

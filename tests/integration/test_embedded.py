@@ -236,7 +236,7 @@ async def test_a_disk_that_is_full_for_a_while_is_said_and_needs_no_restart(
         return opened[0]
 
     monkeypatch.setattr(SqliteStore, "open", open_small)
-    async with embedded(tmp_path, heartbeat_interval_s=600) as wsm:
+    async with embedded(tmp_path, heartbeat_interval_s=600, lease_s=1200) as wsm:
         tags = {str(n): "x" * 1024 for n in range(50)}
         accepted: list[str] = []
         while True:
@@ -265,7 +265,7 @@ async def test_an_index_that_cannot_be_read_is_said_and_stops_no_connection(tmp_
         name, fields = wsm.observed.warnings[0]
         assert name == "sweep_failed"
         assert "websocket-index is not a list of ids" in str(fields["reason"])
-        status, answer = await wsm.call("POST", INVOKE + "connect", json={"id": "a", "url": "ws://127.0.0.1:9/"})
-        assert (status, answer["errorCode"]) == (500, "ERR_INTERNAL")
-        assert "websocket-index" in answer["message"]
+        outcome = await wsm.invoke("connect", id="a", url="ws://127.0.0.1:9/")
+        assert outcome["status"] == "rejected"
+        assert "websocket-index is not a list of ids" in outcome["reason"]
         assert not wsm.manager.background.done()

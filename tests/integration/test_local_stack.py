@@ -152,7 +152,7 @@ def test_up_runs_all_and_again_what_is_missing_and_down_leaves_nothing(stack: St
     assert stack.pids() == {}
     assert not [pid for pid in again.values() if psutil.pid_exists(pid)]
     left = {path.name for path in stack.folder.iterdir()}
-    assert left == {f"{name}.log" for name in PARTS} | {"secrets.json", "daprd.yaml"}
+    assert left == {f"{name}.log" for name in PARTS} | {"secrets.json", "daprd.yaml", "sidecar.json"}
     assert "nothing was running" in stack.down().stdout
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
 from runtime.adapters.memory.store import MemoryStore
+from runtime.errors import StoreError
 from runtime.host import vitals as module
 from runtime.host.vitals import KEPT_S, StoredVitals, VitalsWriter
 from runtime.models.constants import vitals_key
@@ -110,3 +113,44 @@ async def test_a_read_without_any_host_finds_nothing():
         await world.connect()
         reader = StoredVitals(world.records, world.clock)
         assert (await reader.look())(await world.record()) is None
+
+
+@virtual_time
+async def test_a_store_that_is_away_is_said_and_tried_again():
+    async with World().running() as world:
+        await world.connect()
+        is_away = True
+
+        async def away(operation: str, key: str) -> None:
+            if is_away and key.startswith("websocket.vitals."):
+                raise StoreError("away")
+
+        world.store.before = away
+        writer = asyncio.create_task(written_by(world).run())
+        await world.settle(15)
+        assert vitals_key("me") not in world.store.values
+        is_away = False
+        await world.settle(15)
+        assert vitals_key("me") in world.store.values
+        writer.cancel()
+        await asyncio.wait({writer})
+
+
+@virtual_time
+async def test_notes_are_shown_with_the_instances_and_garbage_is_not():
+    async with World().running() as world:
+        await world.resident.begin()
+
+        async def notes() -> dict[str, object]:
+            return {"cronAgeS": 1.0}
+
+        await VitalsWriter(world.host, world.records, world.clock, 10, notes).write()
+        assert [host["notes"] for host in await instances(world)] == [{"cronAgeS": 1.0}]
+        stored = world.store.values[vitals_key("me")]
+        await world.store.put(vitals_key("me"), b"[", stored.etag)
+        assert [host["notes"] for host in await instances(world)] == [{}]
+
+
+async def instances(world: World) -> list[dict[str, object]]:
+    found: Any = await world.command("instances")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -65,15 +66,15 @@ class Sidecar:
         """None while `is_reachable`."""
         return None if self.is_reachable else f"the sidecar at {self.address} does not answer"
 
-    async def until_up(self, limit_s: float, observer: Observer) -> None:
-        """Wait for the sidecar, and say so if it is not there at once.
+    async def until_up(self, limit_s: float, observer: Observer) -> GetMetadataResponse:
+        """Wait for the sidecar, and say so if it is not there at once; what it says of itself.
 
         Raises SidecarAbsentError after the limit, PermanentError when it refuses our token.
         """
         has_said = False
         try:
             async with asyncio.timeout(limit_s):
-                while not await self._is_there():
+                while (found := await self._first_look()) is None:
                     if not has_said:
                         has_said = True
                         observer.log("waiting_for_sidecar", address=self.address, limit_s=limit_s)
@@ -82,9 +83,10 @@ class Sidecar:
             what = f"no Dapr sidecar answered at {self.address} within {limit_s:g} s"
             raise SidecarAbsentError(f"{what}: start it, or set DAPR_GRPC_PORT to its port") from None
         self.is_reachable = True
+        return found
 
-    async def watch(self, observer: Observer) -> None:
-        """Keep `is_reachable` until cancelled, with a line in the log for each change."""
+    async def watch(self, observer: Observer, on_back: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Keep `is_reachable` until cancelled, with a line in the log for each change, and a call at each return."""
         while True:
             code = await self._code()
             is_reachable = code not in _AWAY
@@ -92,6 +94,8 @@ class Sidecar:
                 self.is_reachable = is_reachable
                 if is_reachable:
                     observer.log("sidecar_back", address=self.address)
+                    if on_back is not None:
+                        await on_back()
                 else:
                     observer.warn("sidecar_away", address=self.address, reason=code.name)
             await asyncio.sleep(LOOK_EVERY_S)
@@ -100,11 +104,14 @@ class Sidecar:
         """Let go of the connection."""
         await self._channel.close()
 
-    async def _is_there(self) -> bool:
-        code = await self._code()
-        if code is grpc.StatusCode.UNAUTHENTICATED:
-            raise PermanentError(f"the sidecar at {self.address} refuses our token: {_WRONG_TOKEN}")
-        return code not in _AWAY
+    async def _first_look(self) -> GetMetadataResponse | None:
+        """None while it is away. Raises PermanentError when it will never do."""
+        try:
+            return await self.look()
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _AWAY - {grpc.StatusCode.UNAUTHENTICATED}:
+                return None
+            raise PermanentError(reason_of(error, self, f"the sidecar at {self.address}")) from None
 
     async def _code(self) -> Any:
         """OK, or how a look ended."""

@@ -16,11 +16,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from runtime.adapters.dapr.channel import Sidecar
 from runtime.adapters.dapr.probe import probe_store
-from runtime.adapters.dapr.store import DaprStore
 from runtime.errors import ManagerError, PermanentError
 from runtime.models.constants import DaprConstants
 from runtime.models.events import JSON
-from runtime.ports import Names, Observer
+from runtime.ports import Names, Observer, StateStore
 
 ASK_EVERY_S = 2.0
 LOOKS = 3  # a store that is only in the end consistent gets some time
@@ -52,7 +51,7 @@ class DaprDiagnosis:
         return {"problems": facts.problems, "warnings": facts.warnings}
 
 
-async def check_keys_are_shared(sidecar: Sidecar, store: DaprStore, names: Names, observer: Observer) -> None:
+async def check_keys_are_shared(sidecar: Sidecar, store: StateStore, names: Names, observer: Observer) -> None:
     """Write a key, and ask the host's app for it as soon as that answers.
 
     Raises PermanentError when it does not see the key: each app would keep its own records, and no command would
@@ -91,7 +90,7 @@ async def _host_sees(sidecar: Sidecar, names: Names, key: str) -> bool:
     return bool(orjson.loads(answer.data.value)["sees"])
 
 
-async def _forget(store: DaprStore, key: str) -> None:
+async def _forget(store: StateStore, key: str) -> None:
     try:
         stored = await store.get(key)
         if stored is not None:
