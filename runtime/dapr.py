@@ -21,6 +21,7 @@ from runtime.adapters.dapr.deliveries import Delivery
 from runtime.adapters.dapr.diagnosis import DaprDiagnosis, check_keys_are_shared
 from runtime.adapters.dapr.publisher import DaprBroker
 from runtime.adapters.dapr.store import DaprStore
+from runtime.adapters.event_receiver import EventReceiver
 from runtime.adapters.ops import Check, Ops
 from runtime.adapters.resolver import SystemResolver
 from runtime.adapters.sockets import WebSocketDialer
@@ -174,6 +175,10 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
         check = check_keys_are_shared(sidecar, store, names, observer) if is_alone else None
         running = asyncio.create_task(_run(manager, sidecar, observer, check))
         inbound.letters, inbound.manager = letters, manager
+        receiver = _receiver(settings, manager)
+        if receiver is not None:
+            await receiver.start()
+            stack.push_async_callback(receiver.stop)
         if ops is not None:
             checks: dict[str, Check] = {"sidecar": sidecar.why_not_reachable}
             if manager.resident is not None:
@@ -187,11 +192,19 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
             sidecar=sidecar.address,
             instance=instance,
             ops=ops.where if ops is not None else "off",
+            events_port=receiver.port if receiver is not None else None,
         )
         try:
             yield OnSidecar(manager, server, running)
         finally:
             await manager.stop(running)
+
+
+def _receiver(settings: Settings, manager: Manager) -> EventReceiver | None:
+    if settings.events_port is None or settings.mode is Mode.HOST:
+        return None
+    topic, clock = settings.commands_topic, manager.ports.clock
+    return EventReceiver(manager.take_in, topic, clock, host=settings.events_host, port=settings.events_port)
 
 
 async def _run(

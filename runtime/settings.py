@@ -121,6 +121,17 @@ class Settings(EndpointSettings):
         validation_alias=AliasChoices("WSM_APP_API_TOKEN", "APP_API_TOKEN"),
         description="what the sidecar must send as dapr-api-token; also by APP_API_TOKEN",
     )
+    events_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="with dapr, port on which the handlers take CloudEvents by HTTP POST; 0: any free one; else none",
+    )
+    events_host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[0-9A-Fa-f.:]{2,45}$",
+        description="address of that port; 0.0.0.0 for calls from outside",
+    )
     dapr_grpc_port: int = Field(
         50001,
         ge=1,

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -183,8 +183,13 @@ def publish(stack: Operated, topic: str, body: bytes, content_type: str = "appli
 
 
 def sidecars_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """What it has started."""
-    return psutil.Process(process.pid).children(recursive=True)
+    """Those that it has started; what it runs in order to find one is gone soon."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if "--app-id" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_tail_takes_no_event_from_others_and_leaves_no_sidecar(lasting: Operated, tmp_path: Path):
