@@ -132,7 +132,7 @@ class History(Player):
                 assert len(ends) == 1 or (not ends and self.kills), (fields, told)
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(_step, min_size=6, max_size=20))
 def test_after_any_history_everything_agrees_and_no_hole_is_silent(steps: list[tuple[Any, ...]]):
     @virtual_time
