@@ -13,6 +13,9 @@ from runtime.cli.calls import EXIT_REFUSED, EXIT_TIMEOUT, EXIT_UNREACHABLE, Call
 from runtime.settings import EndpointSettings
 
 CALL_TIMEOUT_S = 30.0
+APP_PATIENCE_S = 15.0  # a sidecar looks at its app every 5 s
+LOOK_AGAIN_S = 0.3
+_APP_NOT_SEEN_YET = b"app is not in a healthy state"
 TAIL_SILENCE_S = 60.0  # the endpoint sends an empty line every 15 s
 
 
@@ -59,13 +62,23 @@ class Client:
         """Invoke a method of the handlers' app and return its JSON."""
         path = f"/v1.0/invoke/{self.app_id}/method/{method}"
         data = orjson.dumps({key: value for key, value in body.items() if value is not None})
-        status, text = await self.ask("POST", path, data)
+        status, text = await self._handed_over(path, data)
         if status != 200:
             self._refused(text, status)
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
             self._no_sidecar()
+
+    async def _handed_over(self, path: str, data: bytes) -> tuple[int, bytes]:
+        """Invoke; again while the sidecar has not looked at an app that has just started: nothing was handed over."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + min(self._timeout_s, APP_PATIENCE_S)
+        while True:
+            status, text = await self.ask("POST", path, data)
+            if status != 500 or _APP_NOT_SEEN_YET not in text or loop.time() >= give_up_at:
+                return status, text
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def ask(
         self, verb: str, path: str, data: bytes | None = None, content_type: str = "application/json"

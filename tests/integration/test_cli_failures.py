@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from runtime.cli.calls import CallFailed
 from runtime.cli.client import Client
@@ -32,6 +34,41 @@ def test_when_nothing_listens_the_code_is_3_and_says_what_to_do():
 def test_the_port_may_come_from_either_variable(here: World):
     assert wsm("list", WSM_PORT=str(here.port), DAPR_HTTP_PORT="1").code == 0
     assert wsm("list", DAPR_HTTP_PORT=str(here.port)).code == 0
+
+
+@asynccontextmanager
+async def sidecar_of_an_app_that_has_just_started(looks: int) -> AsyncIterator[int]:
+    """Answers as daprd does until it has looked at its app."""
+    left = looks
+
+    async def invoke(request: web.Request) -> web.Response:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            text = "failed to invoke, id: websocket-handlers, err: rpc error: desc = app is not in a healthy state"
+            return web.json_response({"errorCode": "ERR_DIRECT_INVOKE", "message": text}, status=500)
+        return web.json_response([])
+
+    app = web.Application()
+    app.router.add_post("/v1.0/invoke/websocket-handlers/method/connections", invoke)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+def test_a_command_waits_until_the_sidecar_has_seen_an_app_that_has_just_started():
+    with Background(sidecar_of_an_app_that_has_just_started(2)) as running:
+        assert wsm("list", "--json", port=running.value).code == 0
+
+
+def test_an_app_that_stays_unhealthy_is_told_in_the_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("runtime.cli.client.APP_PATIENCE_S", 0.5)
+    with Background(sidecar_of_an_app_that_has_just_started(1000)) as running:
+        result = wsm("list", port=running.value)
+    assert result.code == 1
+    assert "app is not in a healthy state (HTTP 500)" in result.stderr
 
 
 def test_a_port_that_is_none_is_wrong_usage():
