@@ -164,6 +164,12 @@ def http(body: bytes, status: str = "200 OK", headers: bytes = b"") -> bytes:
     return head + body
 
 
+def connect(here: World, id_: str, *args: str) -> None:
+    """Make a connection to the feed, and wait until it is Connected."""
+    result = wsm("connect", here.feed.url, "--id", id_, "--auto-reconnect", "--wait", *args, port=here.port)
+    assert result.code == 0, result.stderr
+
+
 def publish(port: int, topic: str, **document: Any) -> None:
     """What an application sends to a topic."""
     url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"

@@ -110,11 +110,6 @@ class Host:
         elif record.instance_id is None and record.id not in self._ended_here:
             self._unheld.announce_tail(record, self.predecessors_read_until)
 
-    async def drain(self) -> None:
-        """Close every socket with 1001, publish what was read, leave the records for the next owner."""
-        await self.close()
-        await self.flush()
-
     async def close(self) -> None:
         """Close every socket with 1001, claim no more, leave the records for the next owner."""
         self.is_draining = True
@@ -141,7 +136,6 @@ class Host:
         """Return when all that was read is published."""
         for queue in list(self._queues.values()):
             await queue.wait_until_empty()
-        await self.tools.announcer.queue.wait_until_empty()
 
     def read_until(self) -> datetime:
         """The time up to which everything that was received is published, or announced as missing.

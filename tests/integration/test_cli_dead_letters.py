@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, World, publish, world, wsm
+from tests.wsm import Background, World, connect, publish, world, wsm
 
 pytestmark = pytest.mark.integration
 
@@ -17,11 +17,6 @@ pytestmark = pytest.mark.integration
 def here(tmp_path: Path) -> Iterator[World]:
     with Background(world(tmp_path)) as running:
         yield running.value
-
-
-def connect(here: World, id_: str, *args: str) -> None:
-    result = wsm("connect", here.feed.url, "--id", id_, "--auto-reconnect", "--wait", *args, port=here.port)
-    assert result.code == 0, result.stderr
 
 
 def bury(port: int, **command: str) -> None:

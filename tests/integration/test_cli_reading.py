@@ -17,7 +17,7 @@ import pytest
 from runtime.cli import tables
 from runtime.errors import RaceLostError
 from runtime.models.constants import connection_key
-from tests.wsm import Background, World, http, raw_server, world, wsm
+from tests.wsm import Background, World, connect, http, raw_server, world, wsm
 
 pytestmark = pytest.mark.integration
 
@@ -26,11 +26,6 @@ pytestmark = pytest.mark.integration
 def here(tmp_path: Path) -> Iterator[World]:
     with Background(world(tmp_path)) as running:
         yield running.value
-
-
-def connect(here: World, id_: str, *args: str) -> None:
-    result = wsm("connect", here.feed.url, "--id", id_, "--auto-reconnect", "--wait", *args, port=here.port)
-    assert result.code == 0, result.stderr
 
 
 def test_list_shows_a_line_for_each_connection_and_masks_secrets(here: World):

@@ -61,7 +61,7 @@ async def test_frames_that_a_drain_could_not_publish_lie_in_the_gap_of_the_next_
         lost_at = world.clock.now() - timedelta(seconds=5)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(3):
-                await world.host.drain()
+                await world.drain()
         assert (await world.record()).instance_id is None
         read_until = world.host.read_until()
     world.publisher.before = None

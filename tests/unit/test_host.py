@@ -101,7 +101,7 @@ async def test_a_drain_publishes_what_was_read_and_closes_with_1001():
         socket = await world.connect()
         socket.push("1", "2")
         await world.settle(0.001)
-        await world.host.drain()
+        await world.drain()
         assert socket.closed == (1001, "the manager is stopping")
         assert world.payloads() == ["1", "2"]
         record = await world.record()

@@ -26,7 +26,7 @@ async def test_a_claim_that_a_drain_overtakes_is_released_and_closed_before_the_
         world.store.before = before
         await world.command("connect", id="a", url=URL, topic="t", autoReconnect=True)
         await claiming.wait()
-        draining = asyncio.create_task(world.host.drain())
+        draining = asyncio.create_task(world.drain())
         await world.settle()
         assert not draining.done()
         go.set()

@@ -81,6 +81,12 @@ class World:
         finally:
             await self.crash(tasks)
 
+    async def drain(self) -> None:
+        """What an orderly stop does: sockets closed, then everything published."""
+        await self.host.close()
+        await self.host.flush()
+        await self.announcer.queue.wait_until_empty()
+
     async def crash(self, tasks) -> None:
         """What SIGKILL does: everything stops where it is."""
         tasks = [*tasks, *self.host._tasks.values()]
