@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
 from runtime.errors import OwnershipLostError
 from runtime.models.connection import WebSocketConnection
+from runtime.models.handover import Handover
 from runtime.models.status import ConnectionStatus, transition
 
 _S = ConnectionStatus
@@ -22,17 +24,23 @@ class Step(StrEnum):
     PURGE = "purge"
 
 
-def next_step(record: WebSocketConnection, *, claimable: bool, now: datetime, tombstone_ttl_s: float) -> Step:
-    """Tell what a host that holds no socket for this record should do.
-
-    `claimable`: its owner is nobody, is dead, or is this very host in an earlier life.
-    """
+def next_step(
+    record: WebSocketConnection,
+    instance_id: str,
+    *,
+    is_gone: Callable[[str], bool],
+    now: datetime,
+    tombstone_ttl_s: float,
+) -> Step:
+    """Tell what a host that holds no socket for this record should do. `is_gone`: whether a host is known dead."""
     if record.is_purgeable(now, tombstone_ttl_s):
         return Step.PURGE
-    if not claimable:
-        return Step.NOTHING
+    owner = record.instance_id
+    if owner not in {None, instance_id} and not is_gone(owner):
+        is_offered = is_offered_to(record, instance_id) and record.is_wanted and record.auto_reconnect
+        return Step.CLAIM if is_offered else Step.NOTHING
     if not record.is_wanted:
-        settled = record.status is _S.DISCONNECTED and record.instance_id is None
+        settled = record.status is _S.DISCONNECTED and owner is None
         return Step.NOTHING if settled else Step.RELEASE
     if not record.auto_reconnect and record.status is not _S.DISCONNECTED:
         return Step.END  # one socket for one life: the loss of its host has ended it
@@ -40,11 +48,17 @@ def next_step(record: WebSocketConnection, *, claimable: bool, now: datetime, to
 
 
 def claim(
-    record: WebSocketConnection, instance_id: str, now: datetime, read_until: datetime | None = None
+    record: WebSocketConnection,
+    instance_id: str,
+    now: datetime,
+    read_until: datetime | None = None,
+    *,
+    from_living: bool = False,
 ) -> WebSocketConnection:
     """Become the owner under the next epoch. `read_until`: what the lease of the owner before said last.
 
-    What that leaves open is announced under the new epoch, unless it is the first of a generation.
+    What that leaves open is announced under the new epoch, unless it is the first of a generation. `from_living`: the
+    owner before has offered it, lives, and reads until the new socket is open.
     """
     epoch = record.epoch or int(now.timestamp())  # a record of another writer has none yet
     target = {
@@ -61,6 +75,7 @@ def claim(
         status=transition(record.status, target),
         updated_at=now,
         read_until=blind_from,
+        handover=record.handover if from_living else None,
     )
 
 
@@ -123,6 +138,7 @@ def end(
         last_error=reason,
         updated_at=now,
         read_until=None,
+        handover=None,
     )
 
 
@@ -138,7 +154,9 @@ def release(
     """Let go of a connection that should live on elsewhere or later."""
     owned = check_owner(record, instance_id, epoch)
     status = _S.RECONNECTING if owned.status is _S.CONNECTED else owned.status
-    return owned.changed(status=status, instance_id=None, last_error=reason, updated_at=now, read_until=read_until)
+    return owned.changed(
+        status=status, instance_id=None, last_error=reason, updated_at=now, read_until=read_until, handover=None
+    )
 
 
 def settle(record: WebSocketConnection, now: datetime, reason: str | None = None) -> WebSocketConnection:
@@ -150,4 +168,60 @@ def settle(record: WebSocketConnection, now: datetime, reason: str | None = None
         last_error=reason or record.last_error,
         updated_at=now,
         read_until=None,
+        handover=None,
     )
+
+
+def is_offered_to(record: WebSocketConnection, instance_id: str) -> bool:
+    """Whether the owner waits for this host to take the connection."""
+    handover = record.handover
+    return handover is not None and handover.epoch == record.epoch and handover.to in {None, instance_id}
+
+
+def is_taken_from(record: WebSocketConnection, instance_id: str, epoch: int) -> bool:
+    """Whether another host owns what this one has offered under this epoch, and the handover is still going on."""
+    handover = record.handover
+    is_mine = handover is not None and (handover.source, handover.epoch) == (instance_id, epoch)
+    return is_mine and record.epoch == epoch + 1 and record.instance_id is not None
+
+
+def offer(
+    record: WebSocketConnection | None, *, instance_id: str, epoch: int, to: str | None, within_s: float
+) -> WebSocketConnection | None:
+    """Give the connection away; None when it is offered so already. Raises OwnershipLostError."""
+    owned = check_owner(record, instance_id, epoch)
+    handover = Handover(source=instance_id, epoch=epoch, to=to, within_s=within_s)
+    return None if owned.handover == handover else owned.changed(handover=handover)
+
+
+def close_handover(record: WebSocketConnection | None, *, instance_id: str, epoch: int) -> WebSocketConnection | None:
+    """The handover is over for its owner: nobody took it, or all is taken. Raises OwnershipLostError."""
+    owned = check_owner(record, instance_id, epoch)
+    return owned.changed(handover=None) if owned.handover is not None else None
+
+
+def finish(
+    record: WebSocketConnection | None,
+    *,
+    instance_id: str,
+    epoch: int,
+    last_sequence: int,
+    read_until: datetime | None,
+) -> WebSocketConnection | None:
+    """The owner before has published its last frame. `read_until`: see `Handover`. None when nobody waits for that."""
+    if record is None or not is_taken_from(record, instance_id, epoch):
+        return None
+    handover = record.handover
+    if handover is None or handover.is_finished:
+        return None
+    finished = handover.model_copy(update={"last_sequence": last_sequence, "read_until": read_until})
+    return record.changed(handover=finished)
+
+
+def take_back(
+    record: WebSocketConnection | None, *, instance_id: str, epoch: int, now: datetime
+) -> WebSocketConnection | None:
+    """Own again, under a new epoch, what was taken by a host that has not connected in time. None: it is too late."""
+    if record is None or not is_taken_from(record, instance_id, epoch) or record.status is _S.CONNECTED:
+        return None
+    return record.changed(instance_id=instance_id, epoch=record.epoch + 1, updated_at=now, handover=None)

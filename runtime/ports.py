@@ -252,7 +252,10 @@ DEFAULT_NAMES = Names()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds and periods of a process. Durations in seconds."""
+    """Bounds and periods of a process. Durations in seconds, `sweep_rate` in records a second.
+
+    `is_strict`: sockets are closed when the lease has run out. `rebalances`: a host hands over what exceeds its share.
+    """
 
     max_connections: int = 10_000
     max_handshakes: int = 50
@@ -263,6 +266,11 @@ class Limits:
     tombstone_ttl_s: float = 86_400
     index_grace_s: float = 60
     drain_deadline_s: float = 10
+    handover_s: float = 10
+    loop_stall_limit_s: float = 60
+    sweep_rate: int = 1000
+    is_strict: bool = False
+    rebalances: bool = True
     vitals_interval_s: float = 10
     status_writes_in_flight: int = 8
     events_max: int = 10_000

@@ -169,6 +169,18 @@ class Settings(EndpointSettings):
     lease_s: float = Field(_D.lease_s, gt=0, description="silence after which another host is taken for dead")
     tombstone_ttl_s: float = Field(_D.tombstone_ttl_s, ge=0, description="until a removed record is purged")
     drain_deadline_s: float = Field(_D.drain_deadline_s, gt=0, description="for an orderly stop")
+    handover_s: float = Field(_D.handover_s, gt=0, description="wait for the other host when a connection moves")
+    fencing: Literal["open", "strict"] = Field(
+        "open", description="when the lease has run out, sockets stay open, or with strict are closed"
+    )
+    rebalance: bool = Field(default=True, description="hand over what exceeds this host's share of all connections")
+    loop_stall_limit_s: float = Field(
+        _D.loop_stall_limit_s, gt=0, description="a stall after which this process gives up its lease"
+    )
+    sweep_rate: int = Field(_D.sweep_rate, ge=1, description="records a second that a look at all of them reads")
+    index_shards: int = Field(
+        _D.index_shards, ge=1, le=1024, description="keys of the index; fixed when a store is first used"
+    )
     vitals_interval_s: float = Field(_D.vitals_interval_s, gt=0, description="between writes of what `list` shows")
     events_max: int = Field(_D.events_max, ge=10, description="events in memory while the sink is away")
     pubsub: Name = Field(_N.pubsub, description="name of the pub/sub component")
@@ -228,6 +240,12 @@ class Settings(EndpointSettings):
             lease_s=self.lease_s,
             tombstone_ttl_s=self.tombstone_ttl_s,
             drain_deadline_s=self.drain_deadline_s,
+            handover_s=self.handover_s,
+            is_strict=self.fencing == "strict",
+            rebalances=self.rebalance,
+            loop_stall_limit_s=self.loop_stall_limit_s,
+            sweep_rate=self.sweep_rate,
+            index_shards=self.index_shards,
             vitals_interval_s=self.vitals_interval_s,
             events_max=self.events_max,
             names=self.names(),

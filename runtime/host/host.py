@@ -224,7 +224,10 @@ class Host:
             claimed = None
             if record is None or self._step(record) is not Step.CLAIM:
                 return None
-            claimed = ownership.claim(record, self.instance_id, clock.now(), self._last_word(record))
+            from_living = not self._is_mine(record) and not self.others.is_gone(record.instance_id or "")
+            claimed = ownership.claim(
+                record, self.instance_id, clock.now(), self._last_word(record), from_living=from_living
+            )
             return claimed
 
         stored = await self.tools.records.update(connection_id, decide)
@@ -248,7 +251,8 @@ class Host:
     def _step(self, record: WebSocketConnection) -> Step:
         return ownership.next_step(
             record,
-            claimable=self._is_mine(record) or self.others.is_gone(record.instance_id or ""),
+            self.instance_id,
+            is_gone=self.others.is_gone,
             now=self.tools.clock.now(),
             tombstone_ttl_s=self.limits.tombstone_ttl_s,
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr
 
 from runtime.models.constants import SCHEMA_VERSION
+from runtime.models.handover import Handover
 from runtime.models.options import WebSocketOptions
 from runtime.models.outcome import Outcome
 from runtime.models.status import ConnectionStatus
@@ -90,6 +91,7 @@ class DaprStateStoreEntry(WireModel):
     updated_at: UtcTime | None = None
     last_error: str | None = None
     read_until: UtcTime | None = None
+    handover: Handover | None = None
 
     @classmethod
     def from_connection(cls, connection: WebSocketConnection) -> DaprStateStoreEntry:
@@ -105,8 +107,8 @@ class WebSocketConnection(DaprStateStoreEntry):
     """A managed outbound connection. `websocket`, `cancellation` and `receive_task` never reach the store.
 
     Handlers write url, topic, tags, options, autoReconnect, desired, generation, applied and outcomes; the owning
-    host writes status, instanceId, epoch, endedGeneration, updatedAt, lastError and readUntil, the time up to
-    which everything received is known to be published.
+    host writes status, instanceId, epoch, endedGeneration, updatedAt, lastError, handover and readUntil, the time up
+    to which everything received is known to be published.
     """
 
     _websocket: RuntimeSocket | None = PrivateAttr(default=None)

@@ -8,20 +8,27 @@ from runtime.models.wire import UtcTime, WireModel
 class Instance(WireModel):
     """The key `websocket.instance.<id>`, rewritten at every heartbeat.
 
-    `readUntil` is the time up to which everything that the host had received was published: what a successor
-    announces as the begin of its blind gap.
+    `load` and `maxConnections`: connections that it holds and may hold. `isDraining`: it claims no more. `hasEnded`:
+    it has stopped in order, and its records may be claimed at once. `beatAt` informs people: nobody else's clock is
+    compared with it. `readUntil` is the time up to which everything that the host had received was published: what a
+    successor announces as the begin of its blind gap.
     """
 
     id: str
     incarnation: str
     beat: int = 0
     load: int = 0
+    max_connections: int = 0
+    is_draining: bool = False
+    has_ended: bool = False
     version: str = ""
     started_at: UtcTime
+    beat_at: UtcTime | None = None
     read_until: UtcTime
 
 
 class InstanceList(WireModel):
-    """The key `websocket.instances`."""
+    """The key `websocket.instances`: all that have a lease, and those of them that were told to drain."""
 
     ids: tuple[str, ...] = ()
+    draining: tuple[str, ...] = ()

@@ -69,6 +69,9 @@ class WebSocketOptions(WireModel):
     queue_max_messages: int = Field(10_000, ge=1, le=10_000_000, description="messages read, not yet published")
     queue_max_bytes: int = Field(16 * MIB, ge=KIB, le=4096 * MIB, description="their memory")
     overflow: Overflow = Overflow.BLOCK
+    overlap: bool = Field(
+        default=True, description="when it moves between hosts, the new socket is opened before the old one is closed"
+    )
     opening_messages: tuple[AnyMessage, ...] = Field((), max_length=MAX_OPENING_MESSAGES)
 
     @field_validator("overflow", mode="before")
