@@ -26,8 +26,9 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed
-	$(BIN)/python tests/bench/bench.py $(if $(JSON),--json $(JSON))
+# make bench ONLY=sidecar JSON=figures.json measures one group of rows, and writes them to a file too.
+bench: $(VENV)/.installed sidecar
+	$(BIN)/python -m tests.bench.bench $(if $(JSON),--json $(JSON)) $(addprefix --only=,$(ONLY))
 
 # A Dapr sidecar in the user's cache folder, built once (about 6 minutes), unless a supported one is on PATH.
 sidecar:

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
 import aiohttp
 import orjson
 
 from runtime.cli.calls import EXIT_REFUSED, CallFailed
+from runtime.cli.own_app_id import own_app_id
+from runtime.cli.own_resources import copy_in_order
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S, LOOK_EVERY_S, GRACE_S = 60.0, 0.1, 5.0
@@ -25,11 +26,11 @@ PATIENCE_S, LOOK_EVERY_S, GRACE_S = 60.0, 0.1, 5.0
 @asynccontextmanager
 async def own_sidecar(purpose: str, resources: Path | None, app_port: int, topics: set[str]) -> AsyncIterator[None]:
     """Run a daprd for the block, and wait until it has subscribed to the topics. Raises CallFailed."""
-    program, where = _daprd(), resources or _default_resources()
-    with TemporaryDirectory(prefix="wsm-") as name:
+    program, components = _daprd(), resources or _default_resources()
+    with TemporaryDirectory(prefix="wsm-") as name, own_app_id(purpose) as (app_id, locks):
         folder = Path(name)
+        where = copy_in_order(components, folder / "components")
         http, *others = _free_ports(4)
-        app_id = f"wsm-{purpose}-{uuid4().hex[:8]}"
         log = folder / "daprd.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -43,6 +44,7 @@ async def own_sidecar(purpose: str, resources: Path | None, app_port: int, topic
                 stdout=output,
                 stderr=output,
                 env=_environment(),
+                pass_fds=locks,
                 start_new_session=True,  # Ctrl-C is for us: we end it in order
             )
         try:

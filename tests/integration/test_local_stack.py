@@ -9,16 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from deploy.local.background import end, pid_file, running
-from deploy.local.plan import BASE_PORT, FOLDER, ROOT, apps
+from deploy.local.plan import ROOT
 from runtime.feed import local_feed
 from runtime.ports import Names
 from tests.processes import free_ports, is_open
@@ -225,47 +223,3 @@ def test_brokers_alone_print_what_a_sidecar_of_the_dapr_cli_reads(stack: Stack) 
     assert result.returncode == 0, result.stderr
     assert sorted(stack.pids()) == ["mosquitto", "redis"]
     assert f"export REDIS_HOST='127.0.0.1:{stack.base + 8}'\n" in result.stdout
-
-
-def test_dapr_yaml_starts_the_same_apps_with_the_same_sidecars() -> None:
-    template = yaml.safe_load((ROOT / "deploy" / "dapr.yaml").read_text())
-    parts = {part.name: part for part in apps(FOLDER, BASE_PORT, 1, {}, daprd="daprd", wsm=[".venv/bin/wsm"])}
-    described = [{**template["common"], **app} for app in template["apps"]]
-    assert [app["appID"] for app in described] == [Names().handlers_app_id, Names().host_app_id]
-    for name, app in zip(("handlers", "host-1"), described, strict=True):
-        assert (ROOT / "deploy" / app["appDirPath"]).resolve() == ROOT
-        assert tuple(app["command"]) == parts[name].command
-        ports = {"APP_PORT": "appPort", "DAPR_HTTP_PORT": "daprHTTPPort", "DAPR_GRPC_PORT": "daprGRPCPort"}
-        given_by_cli = {variable: str(app[key]) for variable, key in ports.items()}
-        assert {**given_by_cli, **app.get("env", {})} == dict(parts[name].env)
-        assert sidecar_options(app) == options(parts[f"{name}.daprd"].command)
-
-
-def sidecar_options(app: dict[str, Any]) -> dict[str, str]:
-    """What the CLI makes of a template: each key stands for an option of daprd."""
-    keys = {
-        "appID": "--app-id",
-        "appProtocol": "--app-protocol",
-        "appPort": "--app-port",
-        "daprHTTPPort": "--dapr-http-port",
-        "daprGRPCPort": "--dapr-grpc-port",
-        "daprInternalGRPCPort": "--dapr-internal-grpc-port",
-        "metricsPort": "--metrics-port",
-        "apiListenAddresses": "--dapr-listen-addresses",
-    }
-    (resources,) = app["resourcesPaths"]
-    health = {"--enable-app-health-check": ""} if app["enableAppHealthCheck"] else {}
-    path = {"--resources-path": str((ROOT / "deploy" / resources).resolve())}
-    return {option: str(app[key]) for key, option in keys.items()} | path | health
-
-
-def options(command: tuple[str, ...]) -> dict[str, str]:
-    """The options of a daprd, less those that the CLI has no word for or decides itself."""
-    words = [*command[1:], "--"]
-    found = {
-        word: "" if following.startswith("--") else following
-        for word, following in pairwise(words)
-        if word.startswith("--") and word != "--"
-    }
-    own = ("--config", "--dapr-internal-grpc-listen-address", "--metrics-listen-address")
-    return {option: value for option, value in found.items() if option not in own}

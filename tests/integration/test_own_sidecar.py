@@ -30,6 +30,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
 
 
@@ -67,6 +68,12 @@ async def test_it_gets_what_make_up_has_left_and_our_variables_win(elsewhere: Pa
     monkeypatch.setenv("REDIS_HOST", "ours")
     program(elsewhere, 'echo "level=error $REDIS_HOST $MQTT_URL"; exit 1')
     with pytest.raises(CallFailed, match="level=error ours left"):
+        await start(elsewhere)
+
+
+async def test_it_holds_the_lock_on_its_app_id(elsewhere: Path):
+    program(elsewhere, 'echo "level=error $2 $(readlink /proc/$$/fd/* | grep -c "/$2$")"; exit 1')
+    with pytest.raises(CallFailed, match=r"level=error wsm-test-\w{8} 1$"):
         await start(elsewhere)
 
 

@@ -171,6 +171,7 @@ def test_the_doctor_says_that_no_retry_policy_is_loaded(tmp_path: Path):
 def tailing(stack: Operated, folder: Path, *args: str) -> subprocess.Popen[bytes]:
     """`wsm tail` as a process of its own, on the components and brokers of the stack."""
     ours = {"DAPR_HTTP_PORT": str(stack.handlers.sidecar.http_port), "WSM_RESOURCES": stack.resources}
+    ours["XDG_STATE_HOME"] = str(folder)
     env = {key: value for key, value in os.environ.items() if not key.startswith(("WSM_", "DAPR_"))}
     with (folder / "tail.ndjson").open("wb") as told, (folder / "tail.err").open("wb") as errors:
         command = [*WSM, "tail", "--json", *args]
@@ -217,7 +218,7 @@ def test_tail_takes_no_event_from_others_and_leaves_no_sidecar(lasting: Operated
         assert not sidecar.is_running()
 
 
-def test_tail_ends_after_so_many_events_of_the_topic_that_was_asked_for(lasting: Operated):
+def test_tail_ends_after_so_many_events_of_the_topic_that_was_asked_for(lasting: Operated, tmp_path: Path):
     is_over = threading.Event()
 
     def publish_on() -> None:
@@ -228,6 +229,7 @@ def test_tail_ends_after_so_many_events_of_the_topic_that_was_asked_for(lasting:
     publishing.start()
     try:
         with_components: dict[str, Any] = {**lasting.redis.env, "WSM_RESOURCES": lasting.resources}
+        with_components["XDG_STATE_HOME"] = str(tmp_path)
         port = lasting.handlers.sidecar.http_port
         told = wsm("tail", "orders", "--json", "--count", "1", "--timeout", "60", port=port, **with_components)
     finally:
@@ -238,7 +240,13 @@ def test_tail_ends_after_so_many_events_of_the_topic_that_was_asked_for(lasting:
 
 
 def test_tail_without_components_says_what_is_missing(lasting: Operated, tmp_path: Path):
-    told = wsm("tail", "--resources", str(tmp_path / "none"), port=lasting.handlers.sidecar.http_port)
+    told = wsm(
+        "tail",
+        "--resources",
+        str(tmp_path / "none"),
+        port=lasting.handlers.sidecar.http_port,
+        XDG_STATE_HOME=str(tmp_path),
+    )
     assert told.code == 1
     assert "the sidecar has ended" in told.stderr
 
