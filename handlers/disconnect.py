@@ -11,9 +11,14 @@ from runtime.models.outcome import Outcome
 
 
 async def disconnect(command: Disconnect, order: Order, context: Context) -> Outcome:
-    """Write the wish; of an unknown id a tombstone remains, so that a late connect does not undo it."""
+    """Write the wish; of an unknown id a tombstone remains, so that a late connect does not undo it.
+
+    As at a connect the index is looked at again: the tombstone before may just have been purged.
+    """
     await context.records.add_to_index(order.connection_id)
-    return await context.apply(order, Aspect.LIFE, lambda record: decide(record, command, order))
+    outcome = await context.apply(order, Aspect.LIFE, lambda record: decide(record, command, order))
+    await context.records.add_to_index(order.connection_id)
+    return outcome
 
 
 def decide(record: WebSocketConnection | None, command: Disconnect, order: Order) -> Applied | Rejected:

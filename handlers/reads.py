@@ -73,18 +73,19 @@ async def read_connection(query: ConnectionQuery, context: Context) -> dict[str,
 
 
 async def read_instances(query: InstancesQuery, context: Context) -> list[dict[str, Any]]:
-    """Every host that has written a lease."""
+    """Every host that has written a lease, as far as that can be read."""
     store = context.records.store
     stored = await store.get(DaprConstants.INSTANCES_KEY)
-    ids = decode(InstanceList, DaprConstants.INSTANCES_KEY, stored.value).ids if stored else ()
-    found = await store.get_many([instance_key(id_) for id_ in ids])
-    pages = await store.get_many([vitals_key(id_) for id_ in ids])
-    return [
-        decode(Instance, instance_key(id_), found[instance_key(id_)].value).to_wire()
-        | {"notes": _notes(pages.get(vitals_key(id_)))}
-        for id_ in ids
-        if instance_key(id_) in found
-    ]
+    listed = decode(InstanceList, DaprConstants.INSTANCES_KEY, stored.value) if stored else InstanceList()
+    found = await store.get_many([instance_key(id_) for id_ in listed.ids])
+    pages = await store.get_many([vitals_key(id_) for id_ in listed.ids])
+    views = []
+    for id_ in listed.ids:
+        with suppress(GarbageRecordError, KeyError):
+            lease: Instance = decode(Instance, instance_key(id_), found[instance_key(id_)].value)
+            notes = _notes(pages.get(vitals_key(id_)))
+            views.append(_host_view(lease, context, is_told=id_ in listed.draining) | {"notes": notes})
+    return views
 
 
 async def read_outcome(query: OutcomeQuery, context: Context) -> dict[str, Any]:
@@ -103,6 +104,18 @@ def _notes(stored: Stored | None) -> dict[str, Any]:
     with suppress(GarbageRecordError):
         return dict(decode(VitalsPage, "", stored.value).notes) if stored is not None else {}
     return {}
+
+
+def _host_view(lease: Instance, context: Context, *, is_told: bool) -> dict[str, Any]:
+    """A lease with its age by its own clock and ours, which only informs."""
+    age_s = (context.clock.now() - (lease.beat_at or lease.started_at)).total_seconds()
+    if lease.has_ended:
+        state = "ended"
+    elif age_s > context.limits.lease_s:
+        state = "silent"
+    else:
+        state = "draining" if lease.is_draining or is_told else "running"
+    return lease.to_wire() | {"state": state, "beatAgeS": max(0.0, round(age_s, 1))}
 
 
 def _fits(record: WebSocketConnection, query: ConnectionsQuery) -> bool:

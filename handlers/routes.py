@@ -10,6 +10,7 @@ from handlers.connect import connect
 from handlers.dead_letters import DeadLettersQuery, read_dead_letters, replay_dead_letters
 from handlers.diagnosis import AboutQuery, ProbeStoreQuery, SeesKeyQuery, probe_store, read_about, sees_key
 from handlers.disconnect import disconnect
+from handlers.drain import drain
 from handlers.health_sweep import health_sweep
 from handlers.reads import (
     ConnectionQuery,
@@ -33,6 +34,7 @@ from runtime.models.commands import (
     BaseCommand,
     Connect,
     Disconnect,
+    Drain,
     Reconnect,
     Request,
     Send,
@@ -69,6 +71,7 @@ ROUTES: dict[str, Route] = {
     "send": Route(Send, send),
     "request": Route(Request, request),
     "setTags": Route(SetTags, set_tags),
+    "drain": Route(Drain, drain),
 }
 
 QUERIES: dict[str, Query] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from handlers import QUERIES, ROUTES
 from runtime.context import Context, Diagnosis, NoDiagnosis
 from runtime.dispatch import CloudEventAttributes, Dispatch
+from runtime.errors import StoreError
 from runtime.guard import Guard
 from runtime.host.announcer import Announcer
 from runtime.host.metered import MeteredPublisher
@@ -20,7 +21,7 @@ from runtime.models.instance import Instance
 from runtime.models.outcome import Outcome
 from runtime.ports import Gauges, Limits, Ports
 from runtime.records import Records
-from runtime.resident import Resident, assemble_resident
+from runtime.resident import Heart, Resident, assemble_resident
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +53,31 @@ class Manager:
         return replace(held, queued_events=len(self.announcer.queue))
 
     async def begin(self) -> None:
-        """Start owning, where there is a host. Raises StoreError."""
+        """Start owning, where there is a host; otherwise `run` does it. Raises StoreError, PermanentError."""
+        await self.context.records.keep_layout()
         if self.resident is not None:
             await self.resident.begin()
 
     async def run(self) -> None:
         """Work until cancelled, or until a part fails: its error is raised once all others have ended."""
-        parts = [self.events_lane.run, *(self.resident.parts() if self.resident is not None else ())]
+        parts = [self.events_lane.run, self._keep_layout, *([self.resident.run] if self.resident is not None else ())]
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
                     group.create_task(part())
         except ExceptionGroup as failures:
             raise _first(failures) from failures
+
+    async def _keep_layout(self) -> None:
+        """Until it is known, nobody reads or changes the index. Raises PermanentError."""
+        while True:
+            try:
+                await self.context.records.keep_layout()
+            except StoreError as error:
+                self.ports.observer.warn("layout_not_read", reason=str(error))
+                await self.ports.clock.sleep(1)
+            else:
+                return
 
     async def stop(self, running: asyncio.Task[None]) -> None:
         """Drain within the deadline: close every socket, publish what was read if `run` still can, end it."""
@@ -105,12 +118,14 @@ def assemble(
     announce: Callable[[Event], Awaitable[None]] | None = None,
     diagnosis: Diagnosis | None = None,
     notes: Notes | None = None,
+    heart: Heart | None = None,
 ) -> Manager:
     """Wire a manager, which does nothing until it is begun.
 
     `instance`: of its host; None for handlers alone. `shares_records`: whether other hosts may own some of them.
     `announce`: how an outcome goes out before its command is acknowledged; by default it is queued, which is as good
-    where nothing is acknowledged. `notes`: what the host says of itself beside its lease.
+    where nothing is acknowledged. `notes`: what the host says of itself beside its lease. `heart`: where that lease is
+    kept, if not on this loop.
     """
     clock, random, observer, names = ports.clock, ports.random, ports.observer, limits.names
     records = Records(ports.store, clock, random, limits.index_shards)
@@ -127,7 +142,7 @@ def assemble(
     events_lane = lane("event")
     announcer = Announcer(events_lane, clock, names, limits, observer, ports.meters)
     resident = (
-        assemble_resident(ports, limits, guard, instance, records, announcer, lane, shares_records, notes)
+        assemble_resident(ports, limits, guard, instance, records, announcer, lane, shares_records, notes, heart)
         if instance is not None
         else None
     )

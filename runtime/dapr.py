@@ -21,6 +21,7 @@ from runtime.adapters.dapr.deliveries import Delivery
 from runtime.adapters.dapr.diagnosis import DaprDiagnosis, check_keys_are_shared
 from runtime.adapters.dapr.publisher import DaprBroker
 from runtime.adapters.dapr.store import DaprStore
+from runtime.adapters.dapr.thread_channel import ThreadChannel
 from runtime.adapters.event_receiver import EventReceiver
 from runtime.adapters.ops import Check, Ops
 from runtime.adapters.resolver import SystemResolver
@@ -30,11 +31,13 @@ from runtime.dispatch import CloudEventAttributes
 from runtime.errors import InvalidInputError, RaceLostError, TransientError
 from runtime.guard import Guard
 from runtime.host.metered import MeteredPublisher
+from runtime.host.place import own_thread
 from runtime.identity import InstanceIdProvider
-from runtime.models.constants import PROBE_ID, DaprConstants
+from runtime.models.constants import PROBE_ID, DaprConstants, can_be_key
 from runtime.models.events import PROBE, SOURCE, Event
 from runtime.ports import NO_METERS, Observer, Ports
 from runtime.records import Records
+from runtime.resident import Heart, Resident
 from runtime.settings import Mode, Settings
 
 Receive = Callable[[Delivery], Awaitable[None]]
@@ -68,7 +71,7 @@ class Inbound:
             topics[names.dead_letters_topic] = Subscription(self._letter)
             bindings[names.commands_binding] = self._bound_command
         if self._instance_id is not None:
-            topics[names.host_topic] = Subscription(self._nudge)
+            topics[names.host_topic] = Subscription(self._assign)
             topics[names.owner_topic(self._instance_id)] = Subscription(self._nudge)
             bindings[names.sweep_binding] = self._sweep
         return Triggers(topics, bindings, self._invoke, lambda: self.manager is not None)
@@ -82,9 +85,11 @@ class Inbound:
                 topics = {subscription.topic for subscription in (await sidecar.look()).subscriptions}
             except grpc.aio.AioRpcError:
                 return {}
+            is_subscribed = self._names.owner_topic(self._instance_id) in topics
+            self._resident().sweeper.hear(is_subscribed=is_subscribed)
             now, swept_at = self._ready().ports.clock.monotonic(), self._swept_at
             cron_age_s = None if swept_at is None else round(now - swept_at, 1)
-            return {"isSubscribed": self._names.owner_topic(self._instance_id) in topics, "cronAgeS": cron_age_s}
+            return {"isSubscribed": is_subscribed, "cronAgeS": cron_age_s}
 
         return notes
 
@@ -119,9 +124,20 @@ class Inbound:
         await self.letters.receive(delivery)
 
     async def _nudge(self, delivery: Delivery) -> None:
+        self._hint(delivery, self._resident().host.nudge)
+
+    async def _assign(self, delivery: Delivery) -> None:
+        self._hint(delivery, self._resident().host.assign)
+
+    def _hint(self, delivery: Delivery, take: Callable[[str], None]) -> None:
+        connection_id = delivery.event.data.decode(errors="replace")
+        if can_be_key(connection_id):
+            take(connection_id)
+
+    def _resident(self) -> Resident:
         resident = self._ready().resident
         assert resident is not None
-        resident.host.nudge(delivery.event.data.decode(errors="replace"))
+        return resident
 
     async def _sweep(self, _data: bytes, _metadata: Mapping[str, str]) -> None:
         self._swept_at = self._ready().ports.clock.monotonic()
@@ -148,6 +164,7 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
         kinds = check_components(await sidecar.until_up(settings.sidecar_timeout_s, observer), names)
 
         store = DaprStore(sidecar, names.statestore)
+        heart = await stack.enter_async_context(_heart(settings)) if me is not None else None
         broker = DaprBroker(sidecar, names.pubsub, kinds.pubsub, SOURCE, observer, lanes=settings.lanes)
         letters = KeptDeadLetters(store, Records(store, clock, random.random), clock, observer)
         meters = ops.meters if ops is not None else NO_METERS
@@ -169,8 +186,8 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
             announce=announce,
             diagnosis=DaprDiagnosis(sidecar, names, settings.mode.value, me.id if me is not None else None),
             notes=inbound.notes_from(sidecar),
+            heart=heart,
         )
-        await manager.begin()
         is_alone = settings.mode is Mode.HANDLERS
         check = check_keys_are_shared(sidecar, store, names, observer) if is_alone else None
         running = asyncio.create_task(_run(manager, sidecar, observer, check))
@@ -198,6 +215,17 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
             yield OnSidecar(manager, server, running)
         finally:
             await manager.stop(running)
+
+
+@asynccontextmanager
+async def _heart(settings: Settings) -> AsyncIterator[Heart]:
+    """A thread for the lease, with a way to the sidecar that shares nothing with that of the main loop."""
+    async with own_thread("heartbeat") as place:
+        channel = ThreadChannel(settings.sidecar_address(), settings.token())
+        try:
+            yield Heart(place, DaprStore(channel, settings.statestore))
+        finally:
+            channel.close()
 
 
 def _receiver(settings: Settings, manager: Manager) -> EventReceiver | None:

@@ -136,7 +136,7 @@ class Dispatch:
     def _order(self, name: str, command: BaseCommand, attributes: CloudEventAttributes) -> Order:
         now = self.context.clock.now()
         identity = command.command_id or attributes.id
-        connection_id = getattr(command, "id", None)
+        connection_id = getattr(command, "id", None) if command.is_about_connection else ""
         if connection_id is None:
             seed = command.command_id or (f"{attributes.source}/{attributes.id}" if attributes.id else str(uuid4()))
             connection_id = str(uuid5(NAMESPACE_URL, f"websocket-manager:{seed}"))

@@ -78,8 +78,8 @@ async def start_embedded(
             diagnosis=EmbeddedDiagnosis(settings.data, settings.sink, lock.why_not_held),
         )
         assert manager.resident is not None
-        for topic in (names.host_topic, names.owner_topic(me.id)):
-            bus.subscribe_nudges(topic, manager.resident.host.nudge)
+        bus.subscribe_nudges(names.host_topic, manager.resident.host.assign)
+        bus.subscribe_nudges(names.owner_topic(me.id), manager.resident.host.nudge)
 
         endpoint = _endpoint(settings, manager, tail)
         await endpoint.start()

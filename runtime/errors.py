@@ -29,6 +29,10 @@ class NotFoundError(PermanentError):
     """What was asked for does not exist."""
 
 
+class InstanceIdTakenError(PermanentError):
+    """Another process beats under this instance id."""
+
+
 class IllegalTransitionError(PermanentError):
     """The lifecycle table does not allow this step."""
 

@@ -14,7 +14,8 @@ from runtime.models.outcome import Outcome, OutcomeStatus
 class Order:
     """A command's identity and its place in time: what every handler needs besides the command itself.
 
-    `issued_at` is clamped: further ahead than the permitted skew counts as the time of arrival.
+    `issued_at` is clamped: further ahead than the permitted skew counts as the time of arrival. `connection_id` is
+    empty for a command that is about none.
     """
 
     command_id: str
@@ -39,7 +40,7 @@ class Order:
         return Outcome(
             command_id=self.command_id,
             command=self.command,
-            connection_id=self.connection_id,
+            connection_id=self.connection_id or None,
             status=status,
             reason=reason,
             warnings=self.warnings,

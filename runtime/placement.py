@@ -51,5 +51,10 @@ def excess(instance_id: str, shares: Mapping[str, Share]) -> dict[str, int]:
 
 def is_due_to(instance_id: str, connection_id: str, living: Collection[str]) -> bool:
     """Whether it falls to this host, among the living ones, to look after a connection that nobody holds."""
+    return place_of(instance_id, connection_id, living) == 0
+
+
+def place_of(instance_id: str, connection_id: str, living: Collection[str]) -> int:
+    """This host's place among the living ones for a connection that nobody holds: 0, then its deputies from 1 on."""
     ranked = sorted({*living, instance_id})
-    return ranked[crc32(connection_id.encode()) % len(ranked)] == instance_id
+    return (ranked.index(instance_id) - crc32(connection_id.encode())) % len(ranked)

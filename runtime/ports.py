@@ -110,8 +110,11 @@ class Socket(Protocol):
     async def ping(self) -> None:
         """Send a ping and wait for its pong. Raises SocketLost."""
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close with a handshake that is bounded in time, then cut. Never raises."""
+    async def close(self, code: int, reason: str, *, is_read: bool = False) -> None:
+        """Close with a handshake that is bounded in time, then cut. Never raises.
+
+        `is_read`: a task goes on receiving, and gets all that the peer has sent before its own close frame.
+        """
 
     def close_now(self) -> None:
         """Cut the transport."""
@@ -194,10 +197,10 @@ class Gauges:
 
 
 class Sweeper(Protocol):
-    """The host's look at all records."""
+    """The host's look at leases and records."""
 
-    async def sweep(self) -> Mapping[str, int]:
-        """Make records and sockets agree; counts of what was done."""
+    async def tick(self) -> None:
+        """Find out what is due; what that is goes on afterwards. Raises StoreError, GarbageRecordError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,52 +2,113 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 
-from runtime.errors import GarbageRecordError, StoreError
+from runtime.errors import GarbageRecordError, InstanceIdTakenError, StoreError
 from runtime.guard import Guard
 from runtime.host.announcer import Announcer
 from runtime.host.dialing import GuardedDialer
+from runtime.host.forgetting import Forgetting
 from runtime.host.host import Host
-from runtime.host.lease import Lease
+from runtime.host.lease import RETRY_S, Always, Lease
+from runtime.host.place import Here, Place
 from runtime.host.publisher import Lane, Lanes
+from runtime.host.pulse import Pulse
 from runtime.host.status import StatusWriter
+from runtime.host.succession import Succession
+from runtime.host.sweeper import Sweeper
 from runtime.host.tools import Tools
 from runtime.host.vitals import Notes, VitalsWriter
 from runtime.host.watch import Nobody, Watch
 from runtime.models.instance import Instance
-from runtime.ports import Clock, Gauges, Limits, Observer, Ports
+from runtime.ports import Clock, Gauges, Limits, Observer, Ports, StateStore
 from runtime.records import Records
+
+LAST_WORD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heart:
+    """Where the lease is kept apart from the main loop: a place for it, and a store that may be used there."""
+
+    place: Place
+    store: StateStore
 
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """What holds sockets. Ends with the process, while the records stay."""
+    """What holds sockets. Ends with the process, while the records stay.
+
+    `place`: where the lease is kept. `succession` is None where there can be no other hosts.
+    """
 
     host: Host
     lanes: Lanes
     writer: StatusWriter
     lease: Lease
-    watch: Watch | None
+    place: Place
+    pulse: Pulse
+    watch: Watch
+    succession: Succession | None
     vitals: VitalsWriter | None
     clock: Clock
     observer: Observer
-    sweep_interval_s: float
+    sweeper: Sweeper
     lease_s: float
+    on_told_to_drain: Callable[[], None]
 
     async def begin(self) -> None:
-        """Learn what the process before this one had read, and write the first beat of the lease. Raises StoreError."""
-        before = await self.lease.predecessor()
-        self.host.predecessors_read_until = before.read_until if before else None
-        await self.lease.begin()
+        """Wait until the process before this one is dead, learn what it had read, and write the first beat.
 
-    def parts(self) -> tuple[Callable[[], Coroutine[None, None, None]], ...]:
-        """What has to run as long as the process does."""
-        parts = (self.lanes.run, self.writer.run, self.host.run, self.lease.run, self.keep_sweeping)
-        return parts if self.vitals is None else (*parts, self.vitals.run)
+        Raises InstanceIdTakenError, GarbageRecordError; StoreError where no other host may be there.
+        """
+        before = await (self.succession.until_free() if self.succession is not None else self.lease.predecessor())
+        self.host.inheritance.read_until = before.read_until if before else None
+        self.pulse.take()
+        await self._write_first_beat(before)
+        self.watch.on_told_to_drain = self.on_told_to_drain  # what the list said before was meant for another process
+
+    async def run(self) -> None:
+        """Begin, if it has not begun yet, and own connections until cancelled. Raises as `begin` does."""
+        if not self.lease.has_begun:
+            await self.begin()
+        async with asyncio.TaskGroup() as group:
+            for part in self._parts():
+                group.create_task(part())
+
+    def _parts(self) -> list[Callable[[], Coroutine[None, None, None]]]:
+        parts = [self.lanes.run, self.writer.run, self.host.run, self.pulse.run, self._keep_lease, self.sweeper.run]
+        if self.succession is None:
+            return [*parts, self._keep_looking]
+        vitals = [self.vitals.run] if self.vitals is not None else []
+        return [*parts, *vitals, Forgetting(self.watch, self.host.tools.records, self.clock, self.observer).run]
+
+    async def _keep_lease(self) -> None:
+        await self.place.run(self.lease.run())
+
+    async def _write_first_beat(self, before: Instance | None) -> None:
+        """Where other hosts may be, a store that is away is waited for; else it ends the start, as all that fails."""
+        while True:
+            try:
+                await self.place.run(self.lease.begin(before))
+            except StoreError as error:
+                if self.succession is None:
+                    raise
+                self.observer.warn("heartbeat_failed", reason=str(error))
+                await self.clock.sleep(RETRY_S)
+            else:
+                return
+
+    async def _keep_looking(self) -> None:
+        """Where there are no other hosts this one may still be told to drain."""
+        while True:
+            with suppress(StoreError, GarbageRecordError):
+                await self.watch.look()
+            await self.clock.sleep(RETRY_S)
 
     def gauges(self) -> Gauges:
         """What it holds now."""
@@ -67,34 +128,28 @@ class Resident:
         if self.host.is_draining:
             return "the host is draining"
         if renewed_at is None:
-            return "the lease is not written yet"
+            waiting = self.succession.why_not() if self.succession is not None else None
+            return waiting or "the lease is not written yet"
         age_s = self.clock.monotonic() - renewed_at
         return f"the lease was last renewed {age_s:.1f} s ago" if age_s > self.lease_s else None
 
-    async def sweep(self) -> Mapping[str, int]:
+    async def tick(self) -> None:
         """See `Sweeper`."""
-        if self.watch is not None:
-            await self.watch.look()
-        return await self.host.sweep()
-
-    async def keep_sweeping(self) -> None:
-        """Sweep again and again: what a lost nudge or a lost tick of cron left undone is done then at the latest."""
-        while True:
-            await self.catch_up()
-            await self.clock.sleep(self.sweep_interval_s)
+        if self.lease.has_begun:
+            await self.sweeper.tick()
 
     async def catch_up(self) -> None:
-        """Sweep now, or say why that failed: for when nudges may have been missed."""
-        try:
-            await self.sweep()
-        except (StoreError, GarbageRecordError) as error:
-            self.observer.warn("sweep_failed", reason=str(error))
+        """Look at all records soon: for when nudges may have been missed."""
+        self.sweeper.catch_up()
 
     async def end(self) -> None:
-        """Cut what is left, and say for the last time what was read."""
+        """Cut what is left, and say for the last time what was read, and that nobody has to wait for this host."""
         await self.host.abandon()
-        with suppress(StoreError, GarbageRecordError):  # then the last beat stands: the next gap begins earlier
-            await self.lease.beat()
+        self.pulse.take()
+        # If it cannot be said, the last beat stands: others wait for a lease, and the next gap begins earlier.
+        with suppress(StoreError, GarbageRecordError, InstanceIdTakenError, TimeoutError):
+            async with asyncio.timeout(LAST_WORD_S):
+                await self.place.run(self.lease.end())
 
 
 def assemble_resident(
@@ -107,23 +162,62 @@ def assemble_resident(
     lane: Callable[[], Lane],
     shares_records: bool,
     notes: Notes | None = None,
+    heart: Heart | None = None,
 ) -> Resident:
     """Wire the resident part; see `assemble`."""
     clock, random, observer = ports.clock, ports.random, ports.observer
     lanes = Lanes([lane() for _ in range(ports.publisher.lanes)])
     writer = StatusWriter(records, clock, observer, limits.status_writes_in_flight, lambda id_: host.nudge(id_))  # noqa: PLW0108 - made below
     dialer = GuardedDialer(ports.resolver, ports.dialer, guard, limits.max_handshakes)
-    tools = Tools(records, dialer, announcer, writer, clock, random, observer, ports.meters)
-    watch = Watch(records, clock, limits.lease_s) if shares_records else None
-    host = Host(instance.id, tools, lanes, limits, watch or Nobody())
+    instance = instance.model_copy(update={"max_connections": limits.max_connections})
+    place = heart.place if heart is not None else Here()
     lease = Lease(
         instance,
-        records,
+        Records(heart.store, clock, random) if heart is not None else records,
         clock,
         observer,
         limits.heartbeat_interval_s,
-        lambda: len(host.keepers),
-        host.read_until,
+        limits.lease_s,
+        limits.loop_stall_limit_s,
+        lambda: pulse.latest if heart is not None else pulse.take(),
     )
+    watch = Watch(records, clock, limits.lease_s, instance.id)
+    others = watch if shares_records else Nobody()
+    tools = Tools(
+        records,
+        dialer,
+        announcer,
+        writer,
+        clock,
+        random,
+        observer,
+        ports.nudges,
+        ports.meters,
+        limits.names,
+        others,
+        lease if shares_records else Always(),
+    )
+    host = Host(instance.id, tools, lanes, limits, others)
+    pulse = Pulse(host, clock)
+    succession = Succession(lease, watch, clock, observer) if shares_records else None
     vitals = VitalsWriter(host, records, clock, limits.vitals_interval_s, notes) if shares_records else None
-    return Resident(host, lanes, writer, lease, watch, vitals, clock, observer, limits.sweep_interval_s, limits.lease_s)
+
+    def on_told_to_drain() -> None:
+        host.is_draining = True
+
+    return Resident(
+        host,
+        lanes,
+        writer,
+        lease,
+        place,
+        pulse,
+        watch,
+        succession,
+        vitals,
+        clock,
+        observer,
+        Sweeper(host, watch if shares_records else None),
+        limits.lease_s,
+        on_told_to_drain,
+    )

@@ -175,7 +175,7 @@ class Settings(EndpointSettings):
     )
     rebalance: bool = Field(default=True, description="hand over what exceeds this host's share of all connections")
     loop_stall_limit_s: float = Field(
-        _D.loop_stall_limit_s, gt=0, description="a stall after which this process gives up its lease"
+        _D.loop_stall_limit_s, ge=1, description="a stall after which this process gives up its lease"
     )
     sweep_rate: int = Field(_D.sweep_rate, ge=1, description="records a second that a look at all of them reads")
     index_shards: int = Field(
@@ -202,10 +202,9 @@ class Settings(EndpointSettings):
         if self.profile is Profile.EMBEDDED and self.mode is not Mode.ALL:
             raise ValueError(f"the mode {self.mode} needs the profile dapr: the embedded one is a single process")
         heartbeat_interval_s = self.limits().heartbeat_interval_s
-        if self.lease_s < 2 * heartbeat_interval_s:
-            raise ValueError(
-                f"--lease-s ({self.lease_s:g}) must be at least twice --heartbeat-interval-s ({heartbeat_interval_s:g})"
-            )
+        if self.lease_s < 3 * heartbeat_interval_s:  # others look once in a heartbeat, and half a lease is a pause
+            beat = f"--heartbeat-interval-s ({heartbeat_interval_s:g})"
+            raise ValueError(f"--lease-s ({self.lease_s:g}) must be at least three times {beat}")
         return self
 
     def app_token(self) -> str | None:

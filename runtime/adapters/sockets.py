@@ -194,15 +194,16 @@ class WebSocketSocket:
         finally:
             self._connection.pending_pings.pop(payload, None)  # or a peer that never answers fills the memory
 
-    async def close(self, code: int, reason: str) -> None:
-        discarding = asyncio.create_task(self._discard())
+    async def close(self, code: int, reason: str, *, is_read: bool = False) -> None:
+        discarding = None if is_read else asyncio.create_task(self._discard())
         try:
             async with asyncio.timeout(self._connection.close_timeout):  # the library bounds all but its writing
                 await self._connection.close(code, reason)
         except (OSError, WebSocketException):
             pass
         finally:
-            discarding.cancel()
+            if discarding is not None:
+                discarding.cancel()
             self.close_now()
 
     async def _discard(self) -> None:
@@ -223,5 +224,6 @@ def _lost(closed: ConnectionClosed) -> SocketLost:
         reason = closed.sent.reason
         if closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not isinstance(closed.__cause__, TooManyFragments):
             reason += " (maxMessageBytes)"
-        return SocketLost(classify_close(closed.sent.code, reason, sent_first=True))
+        is_orderly = closed.rcvd is not None and closed.sent.code in {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY}
+        return SocketLost(classify_close(closed.sent.code, reason, sent_first=True), complete=is_orderly)
     return SocketLost(classify_close(None, ""))

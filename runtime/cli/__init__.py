@@ -42,6 +42,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "request": commands.request,
         "tag": commands.tag,
         "apply": declare.apply,
+        "drain": commands.drain,
     },
     "Look": {
         "list": reading.list_,

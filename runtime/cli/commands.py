@@ -85,6 +85,14 @@ def tag(
     _give("setTags", {"id": id_, "tags": tags_of(pairs) or {}}, as_json)
 
 
+def drain(
+    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="id of the host: see `wsm instances`")],
+    as_json: Json = False,
+) -> None:
+    """Have a host hand its connections over and claim no more."""
+    _give("drain", {"instance": instance}, as_json)
+
+
 def send(
     id_: Id,
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help="the message")] = None,
@@ -152,7 +160,8 @@ def _give(method: str, body: dict[str, Any], as_json: bool, *, end_s: float | No
 def _print(outcome: dict[str, Any]) -> None:
     answer = outcome.get("answer")
     if answer is None:
-        typer.echo(f"{outcome['connectionId']}: {outcome['reason']}")
+        subject = outcome["connectionId"]
+        typer.echo(f"{subject}: {outcome['reason']}" if subject is not None else outcome["reason"])
     elif outcome.get("answerContentType") == "application/octet-stream":
         typer.echo(b64decode(answer), nl=False)
     else:

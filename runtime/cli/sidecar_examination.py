@@ -176,10 +176,10 @@ class SidecarExamination:
 
     async def _hosts(self) -> list[Finding]:
         """Cron and nudges of each host that beats; a young host gets the time of its first tick."""
-        first = {host["id"]: host["beat"] for host in await self._client.read_many("instances")}
+        first = {host["id"]: host["beat"] for host in await self._running_hosts()}
         began = _now()
         while True:
-            hosts = await self._client.read_many("instances")
+            hosts = await self._running_hosts()
             live = [host for host in hosts if host["beat"] != first.get(host["id"])]
             findings = [finding for host in live for finding in self._host(host)]
             waited_s = _now() - began
@@ -190,6 +190,9 @@ class SidecarExamination:
             await asyncio.sleep(HOSTS_LOOK_S)
         none = Finding("hosts", False, "no host renews its lease", "start one: wsm run --profile dapr --mode host")
         return findings or [none]
+
+    async def _running_hosts(self) -> list[dict[str, Any]]:
+        return [host for host in await self._client.read_many("instances") if not host.get("hasEnded")]
 
     def _host(self, host: dict[str, Any]) -> list[Finding]:
         id_, notes = host["id"], host.get("notes", {})

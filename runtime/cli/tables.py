@@ -13,8 +13,15 @@ from rich.text import Text
 
 from runtime.adapters.event_lines import printable
 
-_COLOURS = {"Connected": "green", "Connecting": "yellow", "Reconnecting": "yellow"}
-_NEVER_FOLDED = frozenset({"STATUS", "LAST FRAME", "STARTED", "REFUSED AT"})
+_COLOURS = {
+    "Connected": "green",
+    "Connecting": "yellow",
+    "Reconnecting": "yellow",
+    "running": "green",
+    "draining": "yellow",
+    "silent": "red",
+}
+_NEVER_FOLDED = frozenset({"STATUS", "STATE", "LAST FRAME", "LAST BEAT", "STARTED", "REFUSED AT"})
 _UNFOLDED = 100_000
 
 
@@ -31,10 +38,13 @@ def connections_table(views: Iterable[Mapping[str, Any]]) -> None:
 
 def instances_table(views: Iterable[Mapping[str, Any]]) -> None:
     """Print hosts, a line each."""
-    rows = [
-        [_cell(v, "id"), _cell(v, "load"), _cell(v, "beat"), _cell(v, "version"), _time(v, "startedAt")] for v in views
-    ]
-    _table(["ID", "CONNECTIONS", "BEAT", "VERSION", "STARTED"], rows)
+    rows = []
+    for view in views:
+        state = Text(str(view.get("state") or ""), style=_COLOURS.get(str(view.get("state")), ""))
+        share = Text(f"{view.get('load')}/{view.get('maxConnections')}")
+        beat = Text(f"{view.get('beatAgeS')} s ago")
+        rows.append([_cell(view, "id"), state, share, beat, _cell(view, "version"), _time(view, "startedAt")])
+    _table(["ID", "STATE", "CONNECTIONS", "LAST BEAT", "VERSION", "STARTED"], rows)
 
 
 def dead_letters_table(views: Iterable[Mapping[str, Any]]) -> None:

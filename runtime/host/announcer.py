@@ -10,11 +10,13 @@ from runtime.models.connection import WebSocketConnection
 from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import (
     GAP,
+    HANDOVER,
     NOTICE,
     STATUS,
     Event,
     GapAnnounced,
     GapKind,
+    HandedOver,
     Notice,
     StatusChanged,
     event_of,
@@ -90,6 +92,20 @@ class Announcer:
         self.meters.gap_announced(gap.kind, gap.frames)
         event = event_of(self.names.events_topic, GAP, gap.event_id, gap.connection_id, self.clock.now(), gap)
         self.put(event, since)
+
+    def handed_over(self, record: WebSocketConnection, last_sequence: int, *, is_complete: bool) -> None:
+        """An epoch of this host has ended, and all its frames are published."""
+        now = self.clock.now()
+        handed_over = HandedOver(
+            connection_id=record.id,
+            epoch=record.epoch,
+            instance_id=record.instance_id,
+            last_sequence=last_sequence,
+            is_complete=is_complete,
+            at=now,
+        )
+        event_id = f"{record.id}.{record.epoch}.handover"
+        self.put(event_of(self.names.events_topic, HANDOVER, event_id, record.id, now, handed_over))
 
     def dropped(self, connection_id: str, dropped: Dropped, reason: str) -> None:
         """Numbered frames were not published."""

@@ -3,52 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from enum import Enum
 
-from runtime.backoff import Backoff, Retry
-from runtime.failure import DialError, Failure, FailureKind, SocketLost
+from runtime.backoff import Backoff
+from runtime.errors import OwnershipLostError
+from runtime.host.blind import Blind
 from runtime.host.courier import Courier
-from runtime.host.publisher import DaprPublisher
+from runtime.host.handover import LOOK_EVERY_S, Arrival, Departure, Ending
+from runtime.host.life import Farewell, Life
 from runtime.host.queue import FrameQueue
 from runtime.host.reporter import Reporter
-from runtime.host.session import Session
 from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
-from runtime.models.events import GapAnnounced, GapKind
 from runtime.models.status import ConnectionStatus
 from runtime.ports import Vitals
-from runtime.reconnect import LifeEnded, keep_alive
+from runtime.reconnect import keep_alive
 
 _S = ConnectionStatus
 
 
+class _WayOut(Enum):
+    """Why this owner lets go."""
+
+    LOST = "another owns the connection, or nobody"
+    STOPPING = "the record is left for the next owner"
+    LEFT = "the host that it was handed over to has it"
+
+
 @dataclass(slots=True)
 class Keeper:
-    """One owned connection. `update` tells it what the record says now; `run` returns when it is let go."""
+    """One owned connection. `update` tells it what the record says now; `run` returns when it is let go.
+
+    `term`: of the lease, when the record was read last.
+    """
 
     tools: Tools
-    record: WebSocketConnection
+    claimed: WebSocketConnection
     queue: FrameQueue
+    term: int
+    life: Life = field(init=False)
     courier: Courier = field(init=False)
     reporter: Reporter = field(init=False)
-    session: Session | None = None
-    _publisher: DaprPublisher = field(init=False)
-    _blind_from: datetime | None = field(init=False)
-    _blind_reason: str = "the owner before is gone"
+    _arrival: Arrival | None = None
+    _has_arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _departure: Departure | None = None
+    _moving: asyncio.Task[None] | None = None
+    _way_out: _WayOut | None = None
+    _is_suspended: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _last_frame_at: datetime | None = None
-    _unpublished: int = 0
-    _inherits_gap: bool = False
-    _lost: bool = False
-    _draining: bool = False
 
     def __post_init__(self) -> None:
-        tools, record = self.tools, self.record
+        tools, record = self.tools, self.claimed
         self.reporter = Reporter(tools, record.status)
-        self._blind_from = record.read_until
-        self._inherits_gap = record.read_until is not None
-        self._publisher = DaprPublisher(record.id, record.url, record.epoch, self.queue)
         self.courier = Courier(
             record.id,
             record.epoch,
@@ -57,22 +65,45 @@ class Keeper:
             tools.announcer,
             tools.clock,
             tools.observer,
+            self._may_act,
         )
+        is_arriving = record.handover is not None
+        since = None if is_arriving else record.read_until
+        blind = Blind(tools.announcer, tools.clock, since, is_inherited=since is not None)
+        self.life = Life(tools, record, self.queue, self.courier, self.reporter, blind, is_arriving)
+        if is_arriving:
+            self._arrival = Arrival(tools, record, self.update)
+            self.queue.hold()
+        else:
+            self._has_arrived.set()
 
-    def update(self, record: WebSocketConnection | None) -> None:
-        """Take in what the record says now."""
+    @property
+    def record(self) -> WebSocketConnection:
+        """As it was read last."""
+        return self.life.record
+
+    def update(self, record: WebSocketConnection | None, term: int | None = None) -> None:
+        """Take in what the record says now. `term`: of the lease, before the record was read."""
         before = self.record
+        self.term = self.term if term is None else term
+        if self._departure is not None:
+            self._departure.observe(record)
+            if self._departure.is_taken and record is not None:
+                self._follow(record)
+                return
+        if self._way_out is _WayOut.LEFT:
+            return
         if record is None or record.instance_id != before.instance_id or record.epoch != before.epoch:
             self.lose()
             return
-        record.attach(websocket=before.websocket, cancellation=before.cancellation, receive_task=before.receive_task)
-        self.record = record
+        if self._arrival is not None:
+            self._arrival.observe(record)
+        self.life.take(record)
         self.courier.wake()
         if not record.is_wanted or record.generation != before.generation:
             self._changed.set()
-            return
-        if self.session is not None:
-            self.session.topic = record.topic
+        else:
+            self.life.publish_to(record.topic)
 
     def is_outdated_by(self, record: WebSocketConnection) -> bool:
         """Whether a record says something that this keeper does not act on."""
@@ -80,14 +111,7 @@ class Keeper:
 
     def vitals(self) -> Vitals:
         """How the connection is, for whoever asks."""
-        session = self.session
-        return Vitals(
-            last_frame_at=(session.last_frame_at if session is not None else None) or self._last_frame_at,
-            sequence=self._publisher.sequence,
-            unpublished=self._unpublished + (session.unpublished if session is not None else 0),
-            queued_messages=len(self.queue),
-            queued_bytes=self.queue.size_bytes,
-        )
+        return self.life.vitals()
 
     @property
     def frames_received(self) -> int:
@@ -95,54 +119,89 @@ class Keeper:
         vitals = self.vitals()
         return vitals.sequence + vitals.unpublished
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether the connection is on its way to or from another host."""
+        return self._moving is not None or self._arrival is not None
+
+    @property
+    def can_move(self) -> bool:
+        """Whether another host could take it over without a gap."""
+        is_settled = not self.is_moving and not self._changed.is_set()
+        return is_settled and self.life.session is not None and self.record.auto_reconnect
+
     def lose(self) -> None:
         """Another owns the connection now, or nobody: close, and write nothing."""
-        self._lost = True
-        self._changed.set()
+        self._go(_WayOut.LOST)
+        self._has_arrived.set()
 
     def drain(self) -> None:
         """Close with 1001 and leave the record for the next owner."""
-        self._draining = True
+        is_taken = self._departure is not None and self._departure.is_taken
+        self.life.farewell = Farewell.STOPPING
+        self._go(_WayOut.LEFT if is_taken else _WayOut.STOPPING)
+
+    def suspend(self) -> None:
+        """Close until the lease is held again, and the record was read after that."""
+        self._is_suspended = True
+        self.life.farewell = Farewell.STOPPING
         self._changed.set()
+
+    def hand_over(self, to: str, within_s: float, stays: Callable[[], bool]) -> None:
+        """Move the connection to another host. `stays`: whether it may come back if that cannot connect."""
+        assert self.can_move
+        self._departure = Departure(self.tools, self.record, to, within_s, stays, self.update)
+        self._moving = asyncio.create_task(self._depart(self._departure), name=f"departure of {self.record.id}")
 
     async def run(self) -> None:
         """Serve generation after generation until nothing is wanted of this owner."""
         self.reporter.begin(self.record)
         async with asyncio.TaskGroup() as group:
-            courier = group.create_task(self.courier.run())
+            helpers = [group.create_task(self.courier.run()), group.create_task(self._arrive())]
             try:
                 await self._serve()
             finally:
-                courier.cancel()
+                for helper in helpers:
+                    helper.cancel()
+                if self._moving is not None:
+                    self._moving.cancel()
 
     async def _serve(self) -> None:
         while True:
             reason = await self._generation()
-            if self._lost:
+            record, blind = self.record, self.life.blind
+            if self._way_out is _WayOut.LEFT:
+                await self._leave()
                 return
-            if self._draining:
-                await self.reporter.release(self.record, self._blind_from or self.tools.clock.now())
+            if self._way_out is _WayOut.LOST:
+                self.queue.forget_held()
                 return
-            if reason is not None or not self.record.is_wanted:
-                if self._inherits_gap:  # no socket of this epoch has announced it
-                    self._announce_gap()
-                await self.reporter.end(self.record, reason, self.courier.fail_all)
+            if self._way_out is _WayOut.STOPPING:
+                self.queue.let_go()
+                unsure = record.read_until if self.life.is_arriving else None
+                await self.reporter.release(record, blind.since or unsure or self.tools.clock.now())
+                return
+            if reason is not None or not record.is_wanted:
+                self.queue.let_go()
+                if blind.is_inherited:  # no socket of this epoch has announced it
+                    blind.announce(record)
+                await self.reporter.end(record, reason, self.courier.fail_all)
                 return
             if self.reporter.status is _S.CONNECTED:
-                self.reporter.enter(self.record, _S.RECONNECTING, self._blind_from, "a new dial was asked for")
+                why = "the lease of its host has run out" if self._is_suspended else "a new dial was asked for"
+                self.reporter.enter(record, _S.RECONNECTING, blind.since, why)
 
     async def _generation(self) -> str | None:
-        """Serve one generation. Returns why it has ended, None when a command or a drain has ended it."""
+        """Serve one generation. Returns why it has ended, None when a command, a stop or a move has ended it."""
         self._changed.clear()
-        if self._lost or self._draining or not self.record.is_wanted:
+        if self._way_out is not None or not self.record.is_wanted:
             return None
-        record = self.record
-        if record.url:
-            self._publisher.rename(record.url)
-        self.queue.resize(record.options)
-        self.courier.request_timeout_s = record.options.request_timeout_s
+        self._is_suspended = False
+        self.life.farewell = Farewell.ASKED
+        self.life.begin_generation()
+        backoff, generation = Backoff(self.record.options), self.record.generation
         serve = asyncio.create_task(
-            keep_alive(self._live, backoff=Backoff(record.options), random=self.tools.random, pause=self._pause)
+            keep_alive(self._live, backoff=backoff, random=self.tools.random, pause=self.life.pause)
         )
         changed = asyncio.create_task(self._changed.wait())
         try:
@@ -152,88 +211,74 @@ class Keeper:
             serve.cancel()
             await asyncio.wait({serve, changed})
         exhausted = None if serve.cancelled() else serve.result()
-        is_current = record.generation == self.record.generation  # else a new dial was asked for just then
+        if exhausted is not None:
+            await self._has_arrived.wait()  # the host before may take it back instead
+        is_current = generation == self.record.generation  # else a new dial was asked for just then
         return exhausted.reason if exhausted is not None and is_current else None
 
     async def _live(self) -> None:
-        """One socket: dial, open, read until it is lost. Raises LifeEnded."""
-        record, clock = self.record, self.tools.clock
-        started = clock.monotonic()
-        connected = False
-        try:
-            socket = await self.tools.dialer.dial(record.url, record.options)
-        except DialError as error:
-            raise LifeEnded(self._final(error.failure)) from None
-        session = Session(socket, record.options, self._publisher, self.queue, clock, record.topic, self._hear)
-        try:
-            await session.open()
-            connected, started = True, clock.monotonic()
-            self._connected(session)
-            await session.run()
-        except SocketLost as lost:
-            self._disconnected(session, lost, connected=connected)
-            lived = clock.monotonic() - started if connected else 0
-            raise LifeEnded(self._final(lost.failure), lived) from None
-        except asyncio.CancelledError:
-            self._disconnected(session, None, connected=connected)
-            code, reason = (1001, "the manager is stopping") if self._draining else (1000, "")
-            await socket.close(code, reason)
-            raise
-        finally:
-            self.session = None
-            self._last_frame_at = session.last_frame_at or self._last_frame_at
-            self._unpublished += session.unpublished
-            self.record.attach()
-            socket.close_now()
+        """One socket, as soon as this host may dial. Raises LifeEnded."""
+        if not self.record.options.overlap:
+            await self._has_arrived.wait()
+        while not self._may_act():
+            await self.tools.clock.sleep(LOOK_EVERY_S)
+        await self.life.run()
 
-    def _hear(self, payload: str | bytes) -> None:
-        if self.courier.is_listening:
-            self.courier.hear(payload)
+    def _may_act(self) -> bool:
+        """Whether the lease holds, the record was read since it does, and no other host has the connection."""
+        tenure, departure = self.tools.tenure, self._departure
+        is_taken = departure is not None and departure.is_taken
+        return tenure.is_held() and self.term == tenure.term and not is_taken
 
-    def _final(self, failure: Failure) -> Failure:
-        """Without auto-reconnect the first failure is the last."""
-        return failure if self.record.auto_reconnect else Failure(FailureKind.FORBIDDEN, failure.reason)
+    def _go(self, way_out: _WayOut) -> None:
+        self._way_out = way_out
+        self._changed.set()
 
-    def _connected(self, session: Session) -> None:
-        self.session = session
-        reading = asyncio.current_task()
-        self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
-        session.topic = self.record.topic
-        gap_from = self._blind_from
-        self._announce_gap()
-        self.reporter.enter(self.record, _S.CONNECTED, gap_from)
-        self.courier.connected(session.socket)
-
-    def _announce_gap(self) -> None:
-        """Nobody was reading until now, or what was read before this epoch may not have been published."""
-        if self._blind_from is None:
+    async def _arrive(self) -> None:
+        """Publish what is held back as soon as the host before has published all."""
+        if self._arrival is None:
             return
-        now = self.tools.clock.now()
-        self.tools.announcer.gap(
-            GapAnnounced(
-                connection_id=self.record.id,
-                epoch=self.record.epoch,
-                kind=GapKind.BLIND,
-                reason=self._blind_reason,
-                from_time=min(self._blind_from, now),  # the wall clock may have gone back
-                to_time=now,
-            ),
-            self._blind_from.timestamp(),
-        )
-        self._blind_from = None
-        self._inherits_gap = False
+        try:
+            self.life.settle_in(await self._arrival.run())
+        except OwnershipLostError:
+            self.lose()
+        self._arrival = None
+        self._has_arrived.set()
 
-    def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
+    async def _depart(self, departure: Departure) -> None:
+        ending = await departure.run()
+        if ending is Ending.LEFT:
+            self._part()
+            return
+        self._departure = self._moving = None
+        if departure.taken_back is not None and ending is Ending.TAKEN_BACK:
+            before, sequence = self.record, self.life.publisher.sequence
+            self.tools.announcer.handed_over(before, sequence, is_complete=self.life.session is not None)
+            self.life.go_on(departure.taken_back)
+            if departure.taken_back.generation != before.generation or not departure.taken_back.is_wanted:
+                self._changed.set()
+
+    def _follow(self, record: WebSocketConnection) -> None:
+        """Another host owns it already, and this one still reads."""
         self.courier.disconnected()
-        if connected:
-            is_certain = lost is not None and lost.complete  # else something may have come after the last sign of life
-            self._blind_from = self.tools.clock.now() if is_certain else session.alive_at
-            self._blind_reason = str(lost) if lost is not None else "closed by command"
+        if not record.is_wanted or record.generation != self.record.generation:
+            self._part()
+        else:
+            self.life.publish_to(record.topic)
 
-    async def _pause(self, retry: Retry, failure: Failure) -> None:
-        self.tools.meters.redial_planned(failure.kind)
-        self.reporter.enter(self.record, _S.RECONNECTING, self._blind_from, failure.reason, retry)
-        await self.tools.clock.sleep(retry.delay_s)
+    def _part(self) -> None:
+        self.life.farewell = Farewell.MOVED
+        self._go(_WayOut.LEFT)
+
+    async def _leave(self) -> None:
+        """Publish what was read, and tell the host that has the connection now."""
+        departure, since, sequence = self._departure, self.life.blind.since, self.life.publisher.sequence
+        assert departure is not None
+        is_complete = departure.is_connected and since is None
+        read_until = None if is_complete else since or self.tools.clock.now()
+        await self.queue.wait_until_empty()
+        self.tools.announcer.handed_over(self.record, sequence, is_complete=is_complete)
+        await departure.finish(sequence, read_until)
 
 
 def _wishes(record: WebSocketConnection) -> tuple[object, ...]:

@@ -27,10 +27,15 @@ class DaprPublisher:
     __slots__ = ("_encoder", "_epoch", "_id", "_queue", "_second", "_start", "sequence")
 
     def __init__(self, connection_id: str, url: str, epoch: int, queue: FrameQueue) -> None:
-        self._id, self._epoch, self._queue = connection_id, epoch, queue
-        self._encoder = EnvelopeEncoder(connection_id, url, epoch)
-        self.sequence = 0
+        self._id, self._queue = connection_id, queue
         self._second, self._start = -1, ""
+        self.begin(epoch, url)
+
+    def begin(self, epoch: int, url: str) -> None:
+        """Number from 1 under this epoch."""
+        self._epoch = epoch
+        self.sequence = 0
+        self.rename(url)
 
     def rename(self, url: str) -> None:
         """The URL of the connection has changed."""

@@ -41,7 +41,10 @@ class Entry:
 
 @dataclass(slots=True)
 class FrameQueue:
-    """Events of one connection, in order. Full means: the reader waits (`block`) or the oldest go."""
+    """Events of one connection, in order. Full means: the reader waits (`block`) or the oldest go.
+
+    `hold` keeps back what comes from then on, while what came before is published.
+    """
 
     connection_id: str
     max_messages: int
@@ -51,6 +54,7 @@ class FrameQueue:
     on_dropped: Callable[[Dropped, str], None]
     _waiting: deque[Entry] = field(default_factory=deque)
     _flying: list[Entry] = field(default_factory=list)
+    _ahead_of_hold: int | None = None  # how many of those waiting may be taken; None: all
     _bytes: int = 0
     _pending_drop: Dropped | None = None
     _room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,7 +71,7 @@ class FrameQueue:
     @property
     def has_waiting(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._waiting)
+        return bool(self._waiting) and self._ahead_of_hold != 0
 
     @property
     def is_flying(self) -> bool:
@@ -110,7 +114,8 @@ class FrameQueue:
         self._waiting.append(Entry(event, epoch, sequence, received, size))
         self._bytes += size
         self._empty.clear()
-        self.on_ready(self)
+        if self._ahead_of_hold is None:
+            self.on_ready(self)
         if self.overflow is Overflow.DROP_OLDEST:
             self._drop_oldest()
             return True
@@ -118,6 +123,23 @@ class FrameQueue:
             self._room.clear()
             return False
         return True
+
+    def hold(self) -> None:
+        """Keep back what comes from now on."""
+        self._ahead_of_hold = len(self._waiting)
+
+    def let_go(self) -> None:
+        """Publish what was held back."""
+        self._ahead_of_hold = None
+        if self._waiting:
+            self.on_ready(self)
+
+    def forget_held(self) -> None:
+        """Never publish what is held back, since another host has published it: this is no gap."""
+        while self._ahead_of_hold is not None and len(self._waiting) > self._ahead_of_hold:
+            self._bytes -= self._waiting.pop().size
+        self._ahead_of_hold = None
+        self._settle()
 
     async def wait_for_room(self) -> None:
         """Return when there is room again."""
@@ -131,11 +153,15 @@ class FrameQueue:
         """The head of the queue for one call, at most `limit` events; they count until `release`."""
         assert not self._flying
         size = 0
+        if self._ahead_of_hold is not None:
+            limit = min(limit, self._ahead_of_hold)
         while self._waiting and len(self._flying) < limit:
             size += self._waiting[0].size
             if self._flying and size > max_bytes:
                 break
             self._flying.append(self._waiting.popleft())
+        if self._ahead_of_hold is not None:
+            self._ahead_of_hold -= len(self._flying)
         if self._pending_drop is not None:  # told when there is room: the events about drops wait in a queue like this
             dropped, self._pending_drop = self._pending_drop, None
             self.on_dropped(dropped, "the queue was full")
@@ -144,11 +170,17 @@ class FrameQueue:
     def release(self, count: int) -> None:
         """The first `count` events taken are done with; the others go back to the head of the queue."""
         self._bytes -= sum(entry.size for entry in self._flying[:count])
-        self._waiting.extendleft(reversed(self._flying[count:]))
+        left = self._flying[count:]
+        self._waiting.extendleft(reversed(left))
         self._flying = []
+        if self._ahead_of_hold is not None:
+            self._ahead_of_hold += len(left)
+        self._settle()
+
+    def _settle(self) -> None:
         if not self.is_full:
             self._room.set()
-        if not self._waiting:
+        if not len(self):
             self._empty.set()
 
     def _drop_oldest(self) -> None:
@@ -156,6 +188,8 @@ class FrameQueue:
         while self._is_over and len(self._waiting) > 1:
             entry = self._waiting.popleft()
             self._bytes -= entry.size
+            if self._ahead_of_hold:
+                self._ahead_of_hold -= 1
             self._note_drop(entry)
 
     @property

@@ -9,6 +9,7 @@ from datetime import datetime
 from runtime import ownership
 from runtime.backoff import Retry
 from runtime.errors import GarbageRecordError, OwnershipLostError, StoreError
+from runtime.host.status import Write
 from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus, transition
@@ -22,6 +23,7 @@ class Reporter:
 
     tools: Tools
     status: ConnectionStatus
+    _written: Write | None = None
 
     def begin(self, record: WebSocketConnection) -> None:
         """The connection was claimed; its record says so already."""
@@ -44,19 +46,33 @@ class Reporter:
             attempt=retry.attempt if retry else None,
             retry_in_s=retry.delay_s if retry else None,
         )
+        self._write_soon(record, status, read_until, reason)
+
+    def _write_soon(
+        self, record: WebSocketConnection, status: ConnectionStatus, read_until: datetime | None, reason: str | None
+    ) -> None:
         owner, epoch, now = _owner(record), record.epoch, self.tools.clock.now()
-        self.tools.writer.put(
-            record.id,
-            lambda stored: ownership.report(
-                stored,
-                instance_id=owner,
-                epoch=epoch,
-                status=status,
-                last_error=reason,
-                read_until=read_until,
-                now=now,
-            ),
+        self._written = lambda stored: ownership.report(
+            stored,
+            instance_id=owner,
+            epoch=epoch,
+            status=status,
+            last_error=reason,
+            read_until=read_until,
+            now=now,
         )
+        self.tools.writer.put(record.id, self._written)
+
+    def repeat(self, record: WebSocketConnection) -> None:
+        """Write the status that was told last once more: the record says something else."""
+        if self._written is not None and self.status is not ConnectionStatus.DISCONNECTED:
+            self.tools.writer.put(record.id, self._written)
+
+    def go_on(self, record: WebSocketConnection, read_until: datetime | None) -> None:
+        """The connection is owned under another epoch, and is as it was."""
+        reason = "the other host did not connect in time"
+        self.tools.announcer.status(record, self.status, reason=reason)
+        self._write_soon(record, self.status, read_until, reason)
 
     async def end(
         self, record: WebSocketConnection, reason: str | None, fail_outbox: Callable[[str], Awaitable[None]]

@@ -20,15 +20,24 @@ class Room:
     _taken: int = 0
     _was_full: bool = False
 
+    @property
+    def load(self) -> int:
+        """How many are held, or about to be."""
+        return self.held() + self._taken
+
     def is_full(self) -> bool:
         """Whether nothing more may be claimed now."""
-        is_full = self.held() + self._taken >= self.limit
-        if is_full and not self._was_full:
+        is_full = self.load >= self.limit
+        self._was_full = self._was_full and is_full
+        return is_full
+
+    def tell_full(self) -> None:
+        """Others have to wait: say so once until there was room."""
+        if not self._was_full:
             self.tools.observer.warn("host_full", max_connections=self.limit)
             text = f"{self.instance_id} holds {self.limit} connections (max_connections): others wait"
             self.tools.announcer.notice(text)
-        self._was_full = is_full
-        return is_full
+        self._was_full = True
 
     @contextmanager
     def taken(self) -> Iterator[None]:

@@ -67,6 +67,18 @@ class Session:
             if not task.cancelled():
                 task.result()
 
+    async def finish(self, code: int, reason: str) -> bool:
+        """Close, and read what the peer has sent before its close frame. Returns whether all of it came."""
+        reading = asyncio.create_task(self._read())
+        try:
+            await self.socket.close(code, reason, is_read=True)
+            await asyncio.wait({reading}, timeout=self.options.close_timeout_s)  # there may be no room for the rest
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+        error = None if reading.cancelled() else reading.exception()
+        return isinstance(error, SocketLost) and error.complete
+
     async def _read(self) -> None:
         receive, publish, clock = self.socket.receive, self.publisher.publish, self.clock
         while True:

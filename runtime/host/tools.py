@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runtime.host.announcer import Announcer
 from runtime.host.dialing import GuardedDialer
+from runtime.host.lease import Always, Tenure
 from runtime.host.status import StatusWriter
-from runtime.ports import NO_METERS, Clock, Meters, Observer, Random
+from runtime.host.watch import Nobody, Others
+from runtime.ports import DEFAULT_NAMES, NO_METERS, Clock, Meters, Names, Nudges, Observer, Random
 from runtime.records import Records
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The records, the way out for sockets and events, and the world's time and chance."""
+    """The records, the way out for sockets, events and nudges, the other hosts, and the world's time and chance."""
 
     records: Records
     dialer: GuardedDialer
@@ -22,4 +24,16 @@ class Tools:
     clock: Clock
     random: Random
     observer: Observer
+    nudges: Nudges
     meters: Meters = NO_METERS
+    names: Names = DEFAULT_NAMES
+    others: Others = field(default_factory=Nobody)
+    tenure: Tenure = field(default_factory=Always)
+
+    async def nudge(self, instance_id: str, connection_id: str) -> None:
+        """Hint one host."""
+        await self.nudges.nudge(self.names.owner_topic(instance_id), connection_id)
+
+    async def nudge_all(self, connection_id: str) -> None:
+        """Hint whichever host gets it: nobody owns the connection."""
+        await self.nudges.nudge(self.names.host_topic, connection_id)

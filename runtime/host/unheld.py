@@ -25,7 +25,7 @@ class Unheld:
     limits: Limits
     step_of: Callable[[WebSocketConnection], Step]
     _orphans: dict[str, float] = field(default_factory=dict)
-    _quarantined: set[str] = field(default_factory=set)
+    _quarantined: dict[str, str] = field(default_factory=dict)
     _checked_outboxes: set[str] = field(default_factory=set)
 
     def is_unchecked(self, record: WebSocketConnection) -> bool:
@@ -36,7 +36,7 @@ class Unheld:
         """Its outbox may hold something again."""
         self._checked_outboxes.discard(connection_id)
 
-    def forget_orphan(self, connection_id: str) -> None:
+    def has_found(self, connection_id: str) -> None:
         """There is a record."""
         self._orphans.pop(connection_id, None)
 
@@ -109,7 +109,8 @@ class Unheld:
 
     def quarantine(self, connection_id: str, error: GarbageRecordError) -> None:
         """Leave what cannot be read as it is, and say so once."""
-        if connection_id not in self._quarantined:
-            self._quarantined.add(connection_id)
-            self.tools.observer.warn("record_quarantined", id=connection_id, reason=str(error))
-            self.tools.announcer.notice(f"record quarantined: {error}", connection_id)
+        reason = str(error)
+        if self._quarantined.get(connection_id) != reason:
+            self._quarantined[connection_id] = reason
+            self.tools.observer.warn("record_quarantined", id=connection_id, reason=reason)
+            self.tools.announcer.notice(f"record quarantined: {reason}", connection_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from typing_extensions import override
@@ -64,6 +64,7 @@ Tags = Annotated[dict[str, str], AfterValidator(_check_tags)]
 class BaseCommand(WireModel):
     """What every command may carry. `issuedAt` orders commands; `commandId` makes a repeat recognisable."""
 
+    is_about_connection: ClassVar[bool] = True
     command_id: str | None = Field(None, min_length=1, max_length=256)
     issued_at: UtcTime | None = None
 
@@ -182,5 +183,13 @@ class Request(BaseCommand):
         return self
 
 
-Command = Connect | Disconnect | Reconnect | StartPublish | StopPublish | SetTags | Send | Request
+class Drain(BaseCommand):
+    """Have a host hand its connections over and claim no more."""
+
+    is_about_connection: ClassVar[bool] = False
+    command: Literal["drain"] = "drain"
+    instance: str = Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")
+
+
+Command = Connect | Disconnect | Reconnect | StartPublish | StopPublish | SetTags | Send | Request | Drain
 COMMAND_ADAPTER: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr
 
-from runtime.models.constants import SCHEMA_VERSION
+from runtime.models.constants import ID, SCHEMA_VERSION
 from runtime.models.handover import Handover
 from runtime.models.options import WebSocketOptions
 from runtime.models.outcome import Outcome
@@ -76,7 +76,7 @@ class DaprStateStoreEntry(WireModel):
     topic: str | None = None
     auto_reconnect: bool = False
     created_at: UtcTime = _DOTNET_EPOCH
-    instance_id: str | None = None
+    instance_id: str | None = Field(None, pattern=ID)
 
     schema_version: int = SCHEMA_VERSION
     desired: Desired = Desired.CONNECTED

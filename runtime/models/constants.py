@@ -16,6 +16,7 @@ class DaprConstants:
     PROBE_PREFIX = "websocket.probe."
     OUTBOX_PREFIX = "websocket.outbox."
     INDEX_SHARD_PREFIX = "websocket.index."
+    LAYOUT_KEY = "websocket.layout"
 
     # The names as the seed's .NET service spells them.
     KeyPrefix = KEY_PREFIX
@@ -23,6 +24,9 @@ class DaprConstants:
 
 
 SCHEMA_VERSION = 1
+ID = r"^[A-Za-z0-9._:-]{1,128}$"
+"""What the id of a connection or of a host looks like."""
+MAX_FOREIGN_ID = 512
 PROBE_ID = r"^[0-9a-f]{32}$"
 PROBE_KEY = r"^websocket\.probe\.[0-9a-f]{32}$"
 
@@ -30,6 +34,11 @@ PROBE_KEY = r"^websocket\.probe\.[0-9a-f]{32}$"
 def connection_key(connection_id: str) -> str:
     """The key of a connection's record."""
     return DaprConstants.KEY_PREFIX + connection_id
+
+
+def can_be_key(connection_id: str) -> bool:
+    """Whether a record may be stored under this id at all, if only by a foreign writer: a sidecar refuses `||`."""
+    return 0 < len(connection_id) <= MAX_FOREIGN_ID and connection_id.isprintable() and "||" not in connection_id
 
 
 def outbox_key(connection_id: str) -> str:

@@ -21,6 +21,7 @@ GAP = TYPE_PREFIX + "gap"
 OUTCOME = TYPE_PREFIX + "outcome"
 ANSWER = TYPE_PREFIX + "answer"
 NOTICE = TYPE_PREFIX + "notice"
+HANDOVER = TYPE_PREFIX + "handover"
 COMMAND = TYPE_PREFIX + "command"
 DEAD_LETTER = TYPE_PREFIX + "dead-letter"
 PROBE = TYPE_PREFIX + "probe"
@@ -75,6 +76,20 @@ class GapAnnounced(WireModel):
         if self.from_sequence is None or self.to_sequence is None:
             return 0
         return self.to_sequence - self.from_sequence + 1
+
+
+class HandedOver(WireModel):
+    """An epoch has ended, and its frames are published up to `lastSequence`: another host has the connection now.
+
+    `isComplete`: it was connected before this one stopped to read, so that nothing is missing between the two.
+    """
+
+    connection_id: str
+    epoch: int
+    instance_id: str | None
+    last_sequence: int
+    is_complete: bool
+    at: UtcTime
 
 
 class Notice(WireModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from runtime.models.constants import ID
 from runtime.models.wire import UtcTime, WireModel
 
 
@@ -16,9 +17,9 @@ class Handover(WireModel):
     successor was connected.
     """
 
-    source: str
+    source: str = Field(pattern=ID)
     epoch: int = Field(ge=0)
-    to: str | None = None
+    to: str | None = Field(None, pattern=ID)
     within_s: float = Field(gt=0, allow_inf_nan=False)
     last_sequence: int | None = None
     read_until: UtcTime | None = None

@@ -32,3 +32,23 @@ class InstanceList(WireModel):
 
     ids: tuple[str, ...] = ()
     draining: tuple[str, ...] = ()
+
+    def with_fresh(self, instance_id: str) -> InstanceList:
+        """A host that has just started: listed, and not told anything yet."""
+        is_listed = instance_id in self.ids
+        ids = self.ids if is_listed else (*self.ids, instance_id)
+        return self.model_copy(update={"ids": ids, "draining": _without(self.draining, instance_id)})
+
+    def with_draining(self, instance_id: str) -> InstanceList:
+        """A host that is told to drain."""
+        is_told = instance_id in self.draining
+        return self if is_told else self.model_copy(update={"draining": (*self.draining, instance_id)})
+
+    def without(self, instance_id: str) -> InstanceList:
+        """A host that is forgotten."""
+        update = {"ids": _without(self.ids, instance_id), "draining": _without(self.draining, instance_id)}
+        return self.model_copy(update=update)
+
+
+def _without(ids: tuple[str, ...], instance_id: str) -> tuple[str, ...]:
+    return tuple(id_ for id_ in ids if id_ != instance_id)

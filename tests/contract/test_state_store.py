@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from runtime.adapters.clock import SystemClock
 from runtime.adapters.dapr.channel import Sidecar as Channel
 from runtime.adapters.dapr.store import DaprStore
+from runtime.adapters.dapr.thread_channel import ThreadChannel
 from runtime.adapters.embedded.store import SqliteStore
 from runtime.adapters.memory.store import MemoryStore
 from runtime.errors import GarbageRecordError, RaceLostError, StoreError
-from runtime.ports import StateStore
+from runtime.host.place import Place, own_thread
+from runtime.ports import StateStore, Stored
 from runtime.records import Records
 from tests.contract.sidecars import STORES, Prefixed
 from tests.sidecar import Sidecar
@@ -26,21 +29,54 @@ KNOW_THAT_A_CREATE_LOST = {"memory", "embedded", "sqlite", "in-memory"}
 FORGETFUL = {"redis"}
 
 
-@pytest.fixture(params=["memory", "embedded", *STORES])
-def kind(request: pytest.FixtureRequest) -> str:
+ON_THREAD = " on a thread"  # as the lease is kept
+
+
+class OnThread:
+    """A store that is used on another loop."""
+
+    def __init__(self, store: StateStore, place: Place) -> None:
+        self._store, self._place = store, place
+
+    async def get(self, key: str) -> Stored | None:
+        return await self._place.run(self._store.get(key))
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Stored]:
+        return await self._place.run(self._store.get_many(keys))
+
+    async def put(self, key: str, value: bytes, etag: str | None) -> None:
+        await self._place.run(self._store.put(key, value, etag))
+
+    async def delete(self, key: str, etag: str) -> None:
+        await self._place.run(self._store.delete(key, etag))
+
+
+@pytest.fixture(params=["memory", "embedded", *STORES, f"redis{ON_THREAD}"])
+def which(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-async def store(kind: str, request: pytest.FixtureRequest, tmp_path: Path):
+def kind(which: str) -> str:
+    return which.removesuffix(ON_THREAD)
+
+
+@pytest.fixture
+async def store(which: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path):
     if kind == "memory":
         yield MemoryStore()
     elif kind == "embedded":
         sqlite = await SqliteStore.open(tmp_path / "state.db")
         yield sqlite
         await sqlite.close()
-    else:
+    elif which.endswith(ON_THREAD):
         sidecar: Sidecar = request.getfixturevalue("stores_sidecar")
+        thread_channel = ThreadChannel(f"127.0.0.1:{sidecar.grpc_port}", None)
+        async with own_thread("store") as place:
+            yield Prefixed(OnThread(DaprStore(thread_channel, kind), place))
+        thread_channel.close()
+    else:
+        sidecar = request.getfixturevalue("stores_sidecar")
         channel = Channel(f"127.0.0.1:{sidecar.grpc_port}", None)
         yield Prefixed(DaprStore(channel, kind))
         await channel.close()

@@ -118,10 +118,11 @@ def test_show_of_what_is_not_known_ends_with_1(here: World):
 
 def test_instances_lists_the_hosts(here: World):
     title, line = wsm("instances", port=here.port).stdout.splitlines()
-    assert title.split() == ["ID", "CONNECTIONS", "BEAT", "VERSION", "STARTED"]
-    assert line.split()[:2] == ["me", "0"]
+    assert title.split() == ["ID", "STATE", "CONNECTIONS", "LAST", "BEAT", "VERSION", "STARTED"]
+    assert line.split()[:3] == ["me", "running", "0/10000"]
     (host,) = wsm("instances", "--json", port=here.port).lines()
-    assert host["id"] == "me"
+    assert (host["id"], host["state"], host["maxConnections"]) == ("me", "running", 10_000)
+    assert 0 <= host["beatAgeS"] < 60
 
 
 def test_outcome_tells_how_a_command_ended(here: World):

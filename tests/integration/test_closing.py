@@ -153,3 +153,42 @@ async def test_a_close_that_cannot_be_written_cuts():
     async with connected(Talk.until_gone) as (live, peer):
         await live.close(1000, "x" * 200)
         await until(lambda: peer.gone, "the peer sees the end")
+
+
+@on_both_loops
+async def test_a_reader_gets_all_that_the_peer_sent_before_its_close_frame():
+    count = 3000
+
+    async def talk(talk: Talk) -> None:
+        await talk.write(*(frame(TEXT, b"%d" % number) for number in range(count - 1)))
+        opcode, payload = await talk.read_frame()
+        await talk.write(frame(TEXT, b"%d" % (count - 1)), frame(opcode, payload))
+
+    async with connected(talk) as (live, _):
+        first = await live.receive()
+        got = [first]
+
+        async def read() -> SocketLost:
+            try:
+                while True:
+                    got.append(await live.receive())
+            except SocketLost as end:
+                return end
+
+        reading = asyncio.create_task(read())
+        await live.close(1000, "handed over", is_read=True)
+        end = await reading
+        assert end.complete
+        assert got == [str(number) for number in range(count)]
+
+
+@on_both_loops
+async def test_a_peer_that_breaks_off_instead_of_closing_leaves_the_end_uncertain():
+    async def talk(talk: Talk) -> None:
+        await talk.read_frame()
+
+    async with connected(talk) as (live, _):
+        reading = asyncio.create_task(lost(live))
+        await asyncio.sleep(0)
+        await live.close(1000, "handed over", is_read=True)
+        assert not (await reading).complete

@@ -236,7 +236,7 @@ async def test_a_disk_that_is_full_for_a_while_is_said_and_needs_no_restart(
         return opened[0]
 
     monkeypatch.setattr(SqliteStore, "open", open_small)
-    async with embedded(tmp_path, heartbeat_interval_s=600, lease_s=1200) as wsm:
+    async with embedded(tmp_path, heartbeat_interval_s=600, lease_s=1800) as wsm:
         tags = {str(n): "x" * 1024 for n in range(50)}
         accepted: list[str] = []
         while True:

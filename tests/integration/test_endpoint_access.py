@@ -128,6 +128,6 @@ async def test_a_start_that_fails_leaves_what_the_manager_before_it_said_last(tm
         async with embedded(tmp_path, port=held.getsockname()[1]):
             pass
     async with embedded(tmp_path) as wsm:
-        read_until = wsm.manager.resident.host.predecessors_read_until
+        read_until = wsm.manager.resident.host.inheritance.read_until
     assert read_until is not None
     assert read_until <= stopped  # else the gap of the next epoch would begin too late

@@ -170,7 +170,7 @@ class Player:
 
     async def _sweep(self) -> None:
         try:
-            await self.world.host.sweep()
+            await self.world.sweep()
         except StoreError:
             return
 

@@ -63,7 +63,7 @@ async def test_a_message_expires_though_the_host_is_too_full_to_own_its_connecti
         await world.command("connect", id="a", url=URL, autoReconnect=True)
         await world.command("send", id="a", message="x", commandId="s", ttlS=5)
         await world.settle(6)
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert ends(world, "s") == ["accepted", "rejected"]
 
@@ -74,7 +74,7 @@ async def test_what_a_failing_store_left_in_the_outbox_of_an_ended_connection_is
         await world.connect()
         await world.command("disconnect", id="a", keep=True)
         await world.settle()
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()  # its outbox was looked at, and held nothing
         item = {"commandId": "s", "command": "send", "messages": [{"data": "x"}], "expiresAt": "2026-01-01T00:01:00Z"}
         await world.records.update_outbox("a", lambda _: Outbox.read({"items": [item]}))
@@ -86,7 +86,7 @@ async def test_what_a_failing_store_left_in_the_outbox_of_an_ended_connection_is
         world.host.nudge("a")
         await world.settle(1)
         world.store.before = None
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert ends(world, "s") == ["rejected"]
 

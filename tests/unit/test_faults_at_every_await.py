@@ -123,7 +123,7 @@ def test_a_failing_port_leaves_no_lasting_disagreement(target: int):
         driver = Driver(world, target, "fail")
         async with world.running():
             await scenario(world, driver)
-            await world.host.sweep()
+            await world.sweep()
             await world.settle(3)
             await agrees(world)
 
@@ -141,7 +141,7 @@ def test_a_cancelled_caller_or_a_dead_process_leaves_no_lasting_disagreement(tar
             crashed = asyncio.create_task(driver.is_crashed.wait())
             await asyncio.wait({playing, crashed}, return_when=asyncio.FIRST_COMPLETED)
             if not driver.is_crashed.is_set():
-                await world.host.sweep()
+                await world.sweep()
                 await world.settle(3)
                 await agrees(world)
                 crashed.cancel()
@@ -154,7 +154,7 @@ def test_a_cancelled_caller_or_a_dead_process_leaves_no_lasting_disagreement(tar
             socket.is_open = False  # the kernel closes what a dead process held
         world.new_host()
         async with world.running():
-            await world.host.sweep()
+            await world.sweep()
             await world.settle(3)
             await agrees(world)
 

@@ -47,10 +47,10 @@ def test_a_record_that_cannot_be_kept_is_quarantined_and_dialled_never_twice(fie
         await world.command("connect", id="a", url=URL, autoReconnect=True)
         spoil(world.store, "websocket-a", **fields)
         before = world.store.values["websocket-a"]
-        world.host._pending.clear()
+        world.host.agenda._waiting.clear()
         async with world.running():
             for _ in range(3):
-                await world.host.sweep()
+                await world.sweep()
                 await world.settle(1)
             assert world.dialer.sockets == []
             assert world.store.values["websocket-a"] == before
@@ -87,10 +87,10 @@ async def test_a_tombstone_whose_outbox_is_written_to_meanwhile_is_purged_later_
     async with world.running():
         await world.settle(2)
         world.store.before = interfere
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert "websocket-a" in world.store.values
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert "websocket-a" not in world.store.values
         assert "websocket.outbox.a" not in world.store.values

@@ -39,7 +39,7 @@ async def test_a_restart_claims_under_a_higher_epoch_and_announces_the_hole():
         epoch = (await world.record()).epoch
     world.new_host()
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert (await world.record()).epoch == epoch + 1
         (gap,) = world.data("gap")
@@ -66,9 +66,9 @@ async def test_frames_that_a_drain_could_not_publish_lie_in_the_gap_of_the_next_
         read_until = world.host.read_until()
     world.publisher.before = None
     world.new_host()
-    world.host.predecessors_read_until = read_until
+    world.host.inheritance.read_until = read_until
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         (gap,) = world.data("gap")
         assert datetime.fromisoformat(gap["fromTime"]) <= lost_at
@@ -132,7 +132,7 @@ async def test_a_process_that_dies_before_it_has_claimed_anything_shortens_no_ga
     world.new_host()
     await world.manager.begin()
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         (gap,) = world.data("gap")
         assert datetime.fromisoformat(gap["fromTime"]) <= killed_at

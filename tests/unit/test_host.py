@@ -16,7 +16,7 @@ async def test_a_host_that_has_lost_the_record_to_another_closes_and_writes_noth
         socket = await world.connect()
         await world.records.update("a", lambda r: r.changed(instance_id="other", epoch=r.epoch + 1))
         stored = world.store.values["websocket-a"].value
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert not socket.is_open
         assert world.dialer.dials == 2  # this world's policy lets it claim again at once
@@ -29,7 +29,7 @@ async def test_a_garbage_record_is_quarantined_and_in_nobodys_way():
         await world.records.add_to_index("bad")
         await world.store.put("websocket-bad", b"{nonsense", None)
         await world.connect("good")
-        assert (await world.host.sweep())["quarantined"] == 1
+        assert (await world.sweep())["quarantined"] == 1
         await world.settle()
         assert world.data("notice")[0]["connectionId"] == "bad"
         assert (await world.record("good")).status is ConnectionStatus.CONNECTED
@@ -50,7 +50,7 @@ async def test_a_sweep_that_has_read_an_old_record_undoes_no_command():
                 asyncio.get_running_loop().call_soon(setattr, world.store, "values", fresh)
 
         world.store.before = while_the_sweep_reads
-        await world.host.sweep()
+        await world.sweep()
         socket.push("1")
         await world.settle()
         (frame,) = [event for event in world.publisher.events if event.type.endswith("frame")]
@@ -70,7 +70,7 @@ async def test_a_full_host_says_so_once_and_takes_the_next_when_there_is_room():
         ]
         await world.command("disconnect", id="a")
         await world.settle()
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert world.dialer.dials == 2
 
@@ -90,7 +90,7 @@ async def test_a_keeper_whose_courier_fails_closes_its_socket_and_is_claimed_aga
         assert not socket.is_open
         assert [name for name, _ in world.observer.warnings] == ["keeper_failed"]
         world.store.before = None
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert world.dialer.sockets[-1].is_open
 
@@ -115,7 +115,7 @@ async def test_without_auto_reconnect_a_restart_ends_the_connection_and_says_why
         await world.connect(autoReconnect=False)
     world.new_host()
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         record = await world.record()
         assert (record.status, world.dialer.dials) == (ConnectionStatus.DISCONNECTED, 1)

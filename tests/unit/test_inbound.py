@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -30,6 +32,14 @@ def an_inbound(mode: str, world: World | None = None) -> Inbound:
 
 def a_delivery(topic: str, data: bytes, *, time: str = "", event_id: str = "e1") -> Delivery:
     return Delivery(Event(event_id, topic, "test", "", time, data, source="/shop"), topic)
+
+
+@asynccontextmanager
+async def running(part):
+    task = asyncio.create_task(part())
+    yield
+    task.cancel()
+    await asyncio.wait({task})
 
 
 @pytest.mark.parametrize(
@@ -97,10 +107,13 @@ async def test_a_nudge_and_a_tick_of_cron_make_the_host_look():
             await triggers.topics[topic].receive(a_delivery(topic, id_.encode()))
             await world.settle()
             assert (await world.record(id_)).instance_id == "me"
-        await world.command("connect", id="c", url=URL)
-        await triggers.bindings["health-sweep"](b"", {})
-        await world.settle()
-        assert (await world.record("c")).instance_id == "me"
+        await world.manager.begin()
+        async with running(world.resident.sweeper.run):
+            await world.settle()  # the first tick is its own
+            await world.command("connect", id="c", url=URL)
+            await triggers.bindings["health-sweep"](b"", {})
+            await world.settle()
+            assert (await world.record("c")).instance_id == "me"
 
 
 @virtual_time

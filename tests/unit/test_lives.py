@@ -42,7 +42,7 @@ async def test_attempts_run_out_and_only_a_command_revives():
         assert world.dialer.dials == 6
         assert record.status is ConnectionStatus.DISCONNECTED
         assert record.last_error == "gave up after 5 reconnect attempts: refused"
-        await world.host.sweep()
+        await world.sweep()
         await world.settle(300)
         assert world.dialer.dials == 6
         await world.command("reconnect", id="a")
@@ -117,7 +117,7 @@ async def test_disconnect_closes_with_1000_and_leaves_a_tombstone_that_is_purged
         assert record.url == ""
         assert record.status is ConnectionStatus.DISCONNECTED
         await world.settle(61)
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert await world.records.get("a") is None
         assert await world.records.ids() == []

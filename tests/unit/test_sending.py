@@ -135,7 +135,7 @@ async def test_what_was_attempted_under_an_earlier_epoch_is_sent_again_if_it_has
     world.store.before = None
     world.new_host()
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle(3)
         assert world.dialer.sockets[-1].sent == ["x"]
         assert ends(world, "s")[-1] == "done"

@@ -47,7 +47,7 @@ async def test_claims_at_the_same_time_do_not_exceed_the_limit():
 
     world.store.before = slow
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle(2)
         assert len(world.dialer.sockets) == 2
 
@@ -90,7 +90,7 @@ async def test_a_stop_before_all_is_claimed_shortens_no_gap():
     world.new_host()
     await world.manager.begin()
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert covers_the_loss(world)
 
@@ -101,7 +101,7 @@ async def test_frames_lost_with_the_process_are_announced_though_a_disconnect_co
     await die_with_a_frame_in_memory(world)
     world.resolver.hosts = {"feed.example": []}
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         await world.command("disconnect", id="a")
         await world.settle()
@@ -114,7 +114,7 @@ async def test_frames_lost_with_the_process_are_announced_of_a_connection_that_h
     await die_with_a_frame_in_memory(world, autoReconnect=False, ends=True)
     assert (await world.record()).status.label == "Disconnected"
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert covers_the_loss(world)
 
@@ -124,7 +124,7 @@ async def test_frames_lost_with_the_process_are_announced_of_a_connection_that_e
     world = World()
     await die_with_a_frame_in_memory(world, autoReconnect=False)
     async with world.running():
-        await world.host.sweep()
+        await world.sweep()
         await world.settle()
         assert (await world.record()).status.label == "Disconnected"
         assert covers_the_loss(world)

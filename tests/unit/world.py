@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -70,7 +71,7 @@ class World:
         self.manager, self.resident, self.dispatch = manager, manager.resident, manager.dispatch
         self.host = self.resident.host
         self.records, self.announcer = manager.context.records, manager.announcer
-        self.nudges.callbacks = {"websocket-host": self.host.nudge, "websocket-host-me": self.host.nudge}
+        self.nudges.callbacks = {"websocket-host": self.host.assign, "websocket-host-me": self.host.nudge}
 
     @asynccontextmanager
     async def running(self):
@@ -80,6 +81,10 @@ class World:
             yield self
         finally:
             await self.crash(tasks)
+
+    async def sweep(self) -> Mapping[str, int]:
+        """A full pass over all records."""
+        return await self.resident.sweeper.sweep()
 
     async def drain(self) -> None:
         """What an orderly stop does: sockets closed, then everything published."""

@@ -1,10 +1,10 @@
-"""The one channel to the sidecar: a token and a deadline on every call, and whether the sidecar is there."""
+"""The channel to the sidecar: a token and a deadline on every call, and whether the sidecar is there."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from dapr.proto.runtime.v1.metadata_pb2 import GetMetadataRequest, GetMetadataResponse
@@ -21,7 +21,7 @@ LOOK_DEADLINE_S = 2.0  # a sidecar that hangs is told from a busy one by this
 MAX_CALL_BYTES = 64 * 1024 * 1024  # ours: the sidecar's own limit (`max-body-size`, 4 MiB by default) is what counts
 
 # A sidecar that comes back is used again within a second with these; with gRPC's defaults after up to 17 s (measured).
-_OPTIONS = (
+OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 2_000),  # how long one attempt may take: 100 are too few on a busy machine
@@ -31,6 +31,15 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_CALL_BYTES),
 )
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAUTHENTICATED})
+
+
+class Calls(Protocol):
+    """Makes calls of the service `Dapr`."""
+
+    address: str
+
+    async def call(self, method: str, request: Message, answer: type[A], deadline_s: float = DEADLINE_S) -> A:
+        """One unary call. Raises grpc.RpcError, which has a code and details."""
 
 
 class Sidecar:
@@ -43,18 +52,14 @@ class Sidecar:
         self.address = address
         self.is_reachable = False
         self._metadata = (("dapr-api-token", token),) if token else ()
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._methods: dict[str, Any] = {}
 
     async def call(self, method: str, request: Message, answer: type[A], deadline_s: float = DEADLINE_S) -> A:
-        """One unary call of the service `Dapr`. Raises grpc.aio.AioRpcError."""
+        """See `Calls`."""
         call = self._methods.get(method)
         if call is None:
-            call = self._methods[method] = self._channel.unary_unary(
-                f"/dapr.proto.runtime.v1.Dapr/{method}",
-                request_serializer=type(request).SerializeToString,
-                response_deserializer=answer.FromString,
-            )
+            call = self._methods[method] = method_on(self._channel, method, request, answer)
         answered: A = await call(request, timeout=deadline_s, metadata=self._metadata)
         return answered
 
@@ -122,10 +127,19 @@ class Sidecar:
         return grpc.StatusCode.OK
 
 
+def method_on(channel: Any, method: str, request: Message, answer: type[Message]) -> Any:
+    """What calls a unary method of the service `Dapr` by a channel of either kind."""
+    return channel.unary_unary(
+        f"/dapr.proto.runtime.v1.Dapr/{method}",
+        request_serializer=type(request).SerializeToString,
+        response_deserializer=answer.FromString,
+    )
+
+
 _WRONG_TOKEN = "set DAPR_API_TOKEN to the one that it was started with"  # noqa: S105 - the advice, not a token
 
 
-def reason_of(error: Any, sidecar: Sidecar, what: str) -> str:
+def reason_of(error: Any, sidecar: Calls, what: str) -> str:
     """Why a call failed, in words that a person can act on. `what` is who did not do its part, such as a component."""
     code, details = error.code(), error.details() or ""
     match code:

@@ -17,7 +17,7 @@ from dapr.proto.runtime.v1.state_pb2 import (
 )
 from google.protobuf.empty_pb2 import Empty
 
-from runtime.adapters.dapr.channel import Sidecar, reason_of
+from runtime.adapters.dapr.channel import Calls, reason_of
 from runtime.errors import RaceLostError, StoreError
 from runtime.ports import Stored
 
@@ -34,14 +34,14 @@ class DaprStore:
     PostgreSQL and DynamoDB answer so to a create-only that lost, and to everything else too (measured).
     """
 
-    def __init__(self, sidecar: Sidecar, store: str) -> None:
+    def __init__(self, sidecar: Calls, store: str) -> None:
         self._sidecar, self._store = sidecar, store
 
     async def get(self, key: str) -> Stored | None:
         request = GetStateRequest(store_name=self._store, key=key, consistency=_STRONG)
         try:
             found = await self._sidecar.call("GetState", request, GetStateResponse)
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
             raise self._failed(error) from None
         return Stored(found.data, found.etag) if found.etag else None
 
@@ -59,21 +59,21 @@ class DaprStore:
         request = SaveStateRequest(store_name=self._store, states=[item])
         try:
             await self._sidecar.call("SaveState", request, Empty)
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
             raise self._failed(error, etag) from None
 
     async def delete(self, key: str, etag: str) -> None:
         request = DeleteStateRequest(store_name=self._store, key=key, etag=_etag(etag), options=_FIRST_WRITE)
         try:
             await self._sidecar.call("DeleteState", request, Empty)
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
             raise self._failed(error, etag) from None
 
     async def _get_chunk(self, keys: Sequence[str]) -> dict[str, Stored]:
         request = GetBulkStateRequest(store_name=self._store, keys=keys, parallelism=_PARALLEL_READS)
         try:
             found = await self._sidecar.call("GetBulkState", request, GetBulkStateResponse)
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and len(keys) > 1:  # the answer is above 4 MiB
                 middle = len(keys) // 2
                 return await self._get_chunk(keys[:middle]) | await self._get_chunk(keys[middle:])

@@ -51,11 +51,15 @@ class MemorySocket:
         if not self.answers_pings:
             await asyncio.Event().wait()
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str, *, is_read: bool = False) -> None:
         await asyncio.sleep(0)
-        if self.is_open:
-            self.closed = (code, reason)
-        self.is_open = False
+        if not self.is_open:
+            return
+        self.closed = (code, reason)
+        if is_read:
+            self._inbox.put_nowait(SocketLost(classify_close(code, reason, sent_first=True), complete=True))
+        else:
+            self.is_open = False
 
     def close_now(self) -> None:
         self.is_open = False

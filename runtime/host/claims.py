@@ -1,0 +1,60 @@
+"""Becoming the owner of a connection, and what its new epoch has to announce."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from runtime import ownership
+from runtime.host.inheritance import Inheritance
+from runtime.host.tools import Tools
+from runtime.host.watch import Others
+from runtime.models.connection import WebSocketConnection
+from runtime.ownership import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of one host. `step_of` says what it has to do about a record."""
+
+    instance_id: str
+    tools: Tools
+    others: Others
+    inheritance: Inheritance
+    step_of: Callable[[WebSocketConnection], Step]
+
+    async def claim(self, connection_id: str) -> WebSocketConnection | None:
+        """Own it under the next epoch; None when it is not to be claimed by now. Raises StoreError."""
+        claimed: WebSocketConnection | None = None
+        clock = self.tools.clock
+
+        def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
+            nonlocal claimed
+            claimed = None
+            if record is None or self.step_of(record) is not Step.CLAIM:
+                return None
+            from_living = not self._is_ours(record) and not self.others.is_gone(record.instance_id or "")
+            claimed = ownership.claim(
+                record, self.instance_id, clock.now(), self._last_word(record), from_living=from_living
+            )
+            return claimed
+
+        stored = await self.tools.records.update(connection_id, decide)
+        return stored if claimed is not None else None
+
+    def is_for_any(self, record: WebSocketConnection) -> bool:
+        """Whether any host may claim it, of those that may claim it at all."""
+        owner, handover = record.instance_id, record.handover
+        if owner == self.instance_id:
+            return False
+        return owner is None or self.others.is_gone(owner) or (handover is not None and handover.to is None)
+
+    def _is_ours(self, record: WebSocketConnection) -> bool:
+        return record.instance_id in {None, self.instance_id}
+
+    def _last_word(self, record: WebSocketConnection) -> datetime | None:
+        """Up to when its owner, dead by now, had published what it read."""
+        if self._is_ours(record):
+            return self.inheritance.read_until
+        return self.others.last_word_of(record.instance_id or "")

@@ -1,0 +1,175 @@
+"""The sockets of an owned connection, one after the other, and the account of what passes between two of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from runtime.backoff import Retry
+from runtime.failure import DialError, Failure, FailureKind, SocketLost
+from runtime.host.blind import Blind
+from runtime.host.courier import Courier
+from runtime.host.publisher import DaprPublisher
+from runtime.host.queue import FrameQueue
+from runtime.host.reporter import Reporter
+from runtime.host.session import Session
+from runtime.host.tools import Tools
+from runtime.models.connection import WebSocketConnection
+from runtime.models.status import ConnectionStatus
+from runtime.ports import Vitals
+from runtime.reconnect import LifeEnded
+
+
+class Farewell(Enum):
+    """Why we close a socket: the close code and reason for the peer."""
+
+    ASKED = (1000, "")
+    STOPPING = (1001, "the manager is stopping")
+    MOVED = (1000, "handed over")
+
+
+@dataclass(slots=True)
+class Life:
+    """Dials, opens and reads. `record` is what the keeper knows last; `farewell` says how a cancelled run closes.
+
+    `is_arriving`: the host before still publishes, so that nobody knows yet up to when all is published.
+    """
+
+    tools: Tools
+    record: WebSocketConnection
+    queue: FrameQueue
+    courier: Courier
+    reporter: Reporter
+    blind: Blind
+    is_arriving: bool
+    farewell: Farewell = Farewell.ASKED
+    session: Session | None = None
+    connected_at: datetime | None = None
+    publisher: DaprPublisher = field(init=False)
+    _last_frame_at: datetime | None = None
+    _unpublished: int = 0
+
+    def __post_init__(self) -> None:
+        record = self.record
+        self.publisher = DaprPublisher(record.id, record.url, record.epoch, self.queue)
+
+    def take(self, record: WebSocketConnection) -> None:
+        """The record as it is now; what never leaves the process stays."""
+        before = self.record
+        record.attach(websocket=before.websocket, cancellation=before.cancellation, receive_task=before.receive_task)
+        self.record = record
+
+    def publish_to(self, topic: str | None) -> None:
+        """The topic from the next frame on."""
+        if self.session is not None:
+            self.session.topic = topic
+
+    def begin_generation(self) -> None:
+        """What a generation may have changed."""
+        record = self.record
+        if record.url:
+            self.publisher.rename(record.url)
+        self.queue.resize(record.options)
+        self.courier.request_timeout_s = record.options.request_timeout_s
+
+    def vitals(self) -> Vitals:
+        """How the connection is, for whoever asks."""
+        session = self.session
+        return Vitals(
+            last_frame_at=(session.last_frame_at if session is not None else None) or self._last_frame_at,
+            sequence=self.publisher.sequence,
+            unpublished=self._unpublished + (session.unpublished if session is not None else 0),
+            queued_messages=len(self.queue),
+            queued_bytes=self.queue.size_bytes,
+        )
+
+    async def run(self) -> None:
+        """One socket: dial, open, read until it is lost. Raises LifeEnded."""
+        record, clock = self.record, self.tools.clock
+        started = clock.monotonic()
+        connected = False
+        try:
+            socket = await self.tools.dialer.dial(record.url, record.options)
+        except DialError as error:
+            raise LifeEnded(self._final(error.failure)) from None
+        session = Session(socket, record.options, self.publisher, self.queue, clock, record.topic, self._hear)
+        try:
+            await session.open()
+            connected, started = True, clock.monotonic()
+            self._connected(session)
+            await session.run()
+        except SocketLost as lost:
+            self._disconnected(session, lost, connected=connected)
+            lived = clock.monotonic() - started if connected else 0
+            raise LifeEnded(self._final(lost.failure), lived) from None
+        except asyncio.CancelledError:
+            await self._close(session, connected=connected)
+            raise
+        finally:
+            self.session = None
+            self._last_frame_at = session.last_frame_at or self._last_frame_at
+            self._unpublished += session.unpublished
+            self.record.attach()
+            socket.close_now()
+
+    async def pause(self, retry: Retry, failure: Failure) -> None:
+        """Wait before the next socket."""
+        self.tools.meters.redial_planned(failure.kind)
+        self.reporter.enter(self.record, ConnectionStatus.RECONNECTING, self.blind.since, failure.reason, retry)
+        await self.tools.clock.sleep(retry.delay_s)
+
+    def settle_in(self, since: datetime | None) -> None:
+        """The host before has published all. `since`: when it had stopped to read, if none of ours was open then."""
+        self.is_arriving = False
+        if since is not None:
+            self.blind.inherit(since)
+            if self.session is not None:
+                self.blind.announce(self.record, self.connected_at)
+        self.queue.let_go()
+
+    def go_on(self, record: WebSocketConnection) -> None:
+        """Own it under another epoch, on the same socket."""
+        self.take(record)
+        self.publisher.begin(record.epoch, record.url)
+        self.courier.epoch = record.epoch
+        self.reporter.go_on(record, self.blind.since)
+        if self.session is not None:
+            self.courier.connected(self.session.socket)
+
+    def _hear(self, payload: str | bytes) -> None:
+        if self.courier.is_listening:
+            self.courier.hear(payload)
+
+    def _final(self, failure: Failure) -> Failure:
+        """Without auto-reconnect the first failure is the last."""
+        return failure if self.record.auto_reconnect else Failure(FailureKind.FORBIDDEN, failure.reason)
+
+    def _connected(self, session: Session) -> None:
+        self.session = session
+        reading = asyncio.current_task()
+        self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
+        session.topic = self.record.topic
+        self.connected_at = session.alive_at
+        read_until = self.record.read_until if self.is_arriving else self.blind.since
+        self.blind.announce(self.record)
+        self.reporter.enter(self.record, ConnectionStatus.CONNECTED, read_until)
+        self.courier.connected(session.socket)
+
+    def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
+        self.courier.disconnected()
+        if connected:
+            is_certain = lost is not None and lost.complete  # else something may have come after the last sign of life
+            since = self.tools.clock.now() if is_certain else session.alive_at
+            self.blind.begin(since, str(lost) if lost is not None else "closed by command")
+
+    async def _close(self, session: Session, *, connected: bool) -> None:
+        code, reason = self.farewell.value
+        if self.farewell is Farewell.MOVED and connected:
+            self.courier.disconnected()
+            if not await session.finish(code, reason):
+                self.blind.begin(session.alive_at, "closed before all was read")
+            return
+        self._disconnected(session, None, connected=connected)
+        await session.socket.close(code, reason)
