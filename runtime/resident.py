@@ -59,7 +59,6 @@ class Resident:
     observer: Observer
     sweeper: Sweeper
     lease_s: float
-    on_told_to_drain: Callable[[], None]
 
     async def begin(self) -> None:
         """Wait until the process before this one is dead, learn what it had read, and write the first beat.
@@ -70,7 +69,7 @@ class Resident:
         self.host.inheritance.read_until = before.read_until if before else None
         self.pulse.take()
         await self._write_first_beat(before)
-        self.watch.on_told_to_drain = self.on_told_to_drain  # what the list said before was meant for another process
+        self.watch.on_told_to_drain = self.host.begin_drain  # what the list said before was meant for another process
 
     async def run(self) -> None:
         """Begin, if it has not begun yet, and own connections until cancelled. Raises as `begin` does."""
@@ -85,7 +84,8 @@ class Resident:
         if self.succession is None:
             return [*parts, self._keep_looking]
         vitals = [self.vitals.run] if self.vitals is not None else []
-        return [*parts, *vitals, Forgetting(self.watch, self.host.tools.records, self.clock, self.observer).run]
+        forgetting = Forgetting(self.watch, self.host.tools.records, self.clock, self.observer)
+        return [*parts, *vitals, self.host.mover.run, forgetting.run]
 
     async def _keep_lease(self) -> None:
         await self.place.run(self.lease.run())
@@ -202,9 +202,6 @@ def assemble_resident(
     succession = Succession(lease, watch, clock, observer) if shares_records else None
     vitals = VitalsWriter(host, records, clock, limits.vitals_interval_s, notes) if shares_records else None
 
-    def on_told_to_drain() -> None:
-        host.is_draining = True
-
     return Resident(
         host,
         lanes,
@@ -219,5 +216,4 @@ def assemble_resident(
         observer,
         Sweeper(host, watch if shares_records else None),
         limits.lease_s,
-        on_told_to_drain,
     )

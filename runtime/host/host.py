@@ -14,6 +14,7 @@ from runtime.host.assignment import Assignment
 from runtime.host.claims import Claims
 from runtime.host.inheritance import Inheritance
 from runtime.host.keeper import Keeper
+from runtime.host.mover import Mover
 from runtime.host.publisher import Lanes
 from runtime.host.queue import FrameQueue
 from runtime.host.queues import Queues
@@ -26,6 +27,7 @@ from runtime.ownership import Step
 from runtime.ports import Limits, Vitals
 
 WORKERS = 8
+MOVING_PART = 0.6  # of the time for an orderly stop; the rest is for closing what could not be moved
 MAX_WAITING = 100  # for room, looked at again and again; what is beyond is found by the sweep
 
 
@@ -44,13 +46,16 @@ class Host:
     frames_of_ended: int = 0
     is_draining: bool = False
     unheld: Unheld = field(init=False)
+    mover: Mover = field(init=False)
     _queues: Queues = field(init=False)
     _room: Room = field(init=False)
     _assignment: Assignment = field(init=False)
     _claims: Claims = field(init=False)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _told_to_drain: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self.mover = Mover(self.instance_id, self.tools, self.limits, self.keepers, lambda: self.is_draining)
         self.unheld = Unheld(self.tools, self.limits, self.step)
         self._queues = Queues(self.lanes, self.tools.announcer)
         self._room = Room(self.instance_id, self.tools, self.limits.max_connections, lambda: len(self.keepers))
@@ -68,6 +73,7 @@ class Host:
     async def run(self) -> None:
         """Follow nudges until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_drained())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
@@ -86,9 +92,36 @@ class Host:
         self.inheritance.all_known()
         self._queues.forget_empty(self.keepers)
 
-    async def close(self) -> None:
-        """Close every socket with 1001, claim no more, leave the records for the next owner."""
+    def heed_lease(self) -> None:
+        """Read again what was read before the lease was lost; under strict fencing, hold no socket without one."""
+        is_held, term = self.tools.tenure.is_held(), self.tools.tenure.term
+        for connection_id, keeper in self.keepers.items():
+            if is_held and keeper.term != term:
+                self.nudge(connection_id)
+            elif not is_held and self.limits.is_strict:
+                keeper.suspend()
+
+    def begin_drain(self) -> None:
+        """Claim no more, and hand everything over; the process goes on."""
+        if not self._told_to_drain.is_set():
+            self.tools.observer.log("draining", instance=self.instance_id)
         self.is_draining = True
+        self._told_to_drain.set()
+
+    async def _keep_drained(self) -> None:
+        await self._told_to_drain.wait()
+        while True:
+            await self.mover.evacuate(2 * self.limits.handover_s)
+            is_alone = not self.others.living()
+            for keeper in list(self.keepers.values()):
+                if is_alone or keeper.could_live_elsewhere:
+                    keeper.drain()
+            await self.tools.clock.sleep(self.limits.heartbeat_interval_s)
+
+    async def close(self) -> None:
+        """Claim no more, hand over what other hosts can take, close the rest with 1001 and leave the records."""
+        self.is_draining = True
+        await self.mover.evacuate(MOVING_PART * self.limits.drain_deadline_s)
         for keeper in list(self.keepers.values()):
             keeper.drain()
         while self._tasks or self.agenda.is_at_work:  # a claim may be on its way to the store
@@ -136,8 +169,9 @@ class Host:
         while True:
             async with self.agenda.next() as (connection_id, is_for_any):
                 try:
+                    term = self.tools.tenure.term
                     record = await self.tools.records.get(connection_id)
-                    await self._agree(connection_id, record, is_for_any=is_for_any)
+                    await self._agree(connection_id, record, term, is_for_any=is_for_any)
                 except GarbageRecordError as error:
                     self.unheld.quarantine(connection_id, error)
                 except StoreError as error:
@@ -145,18 +179,20 @@ class Host:
                     self.unheld.check_again(connection_id)
                     self.agenda.add_later(connection_id)
 
-    async def _agree(self, connection_id: str, record: WebSocketConnection | None, *, is_for_any: bool) -> None:
+    async def _agree(
+        self, connection_id: str, record: WebSocketConnection | None, term: int, *, is_for_any: bool
+    ) -> None:
         """Make the socket agree with a record that was just read."""
         keeper = self.keepers.get(connection_id)
         if keeper is not None:
-            keeper.update(record)
+            keeper.update(record, term)
             return
         if record is None:
             self.inheritance.settle(connection_id)
             return
         step = self.step(record)
         if step is Step.CLAIM:
-            await self._claim(record, is_for_any=is_for_any)
+            await self._claim(record, term, is_for_any=is_for_any)
             return
         if step in {Step.END, Step.RELEASE}:
             owed = self.inheritance.owed_for(connection_id) or self.others.last_word_of(record.instance_id or "")
@@ -168,7 +204,10 @@ class Host:
             await self.unheld.fail_outbox(record)
         self.inheritance.settle(connection_id)
 
-    async def _claim(self, record: WebSocketConnection, *, is_for_any: bool) -> None:
+    async def _claim(self, record: WebSocketConnection, term: int, *, is_for_any: bool) -> None:
+        if not self.tools.tenure.is_held():  # others may take this host for dead
+            self.agenda.add_later(record.id)
+            return
         is_full = self.is_draining or self._room.is_full()
         if (is_full or is_for_any) and self._claims.is_for_any(record):
             better = self._assignment.pass_on(record.id, is_full=is_full)
@@ -189,10 +228,10 @@ class Host:
                 self.nudge(record.id)  # something else is to be done by now
                 return
             self.inheritance.settle(record.id)
-            self._start(claimed)
+            self._start(claimed, term)
 
-    def _start(self, record: WebSocketConnection) -> None:
-        keeper = Keeper(self.tools, record, self._queues.of(record), self.tools.tenure.term)
+    def _start(self, record: WebSocketConnection, term: int) -> None:
+        keeper = Keeper(self.tools, record, self._queues.of(record), term)
         if self.is_draining:  # the drain has begun while the claim was on its way
             keeper.drain()
         self.keepers[record.id] = keeper

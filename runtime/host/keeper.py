@@ -130,6 +130,11 @@ class Keeper:
         is_settled = not self.is_moving and not self._changed.is_set()
         return is_settled and self.life.session is not None and self.record.auto_reconnect
 
+    @property
+    def could_live_elsewhere(self) -> bool:
+        """Whether it has no socket, and another host may dial as well as this one."""
+        return not self.is_moving and self.life.session is None and self.record.auto_reconnect
+
     def lose(self) -> None:
         """Another owns the connection now, or nobody: close, and write nothing."""
         self._go(_WayOut.LOST)
@@ -143,6 +148,8 @@ class Keeper:
 
     def suspend(self) -> None:
         """Close until the lease is held again, and the record was read after that."""
+        if self.life.session is None or self._changed.is_set():
+            return
         self._is_suspended = True
         self.life.farewell = Farewell.STOPPING
         self._changed.set()
@@ -180,6 +187,7 @@ class Keeper:
                 self.queue.let_go()
                 unsure = record.read_until if self.life.is_arriving else None
                 await self.reporter.release(record, blind.since or unsure or self.tools.clock.now())
+                await self.tools.nudge_all(record.id)
                 return
             if reason is not None or not record.is_wanted:
                 self.queue.let_go()

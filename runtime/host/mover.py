@@ -53,6 +53,8 @@ class Mover:
         deadline = clock.monotonic() + within_s
         tries: Counter[str] = Counter()
         self._given.clear()
+        if not self._shares():
+            return
         while (left_s := deadline - clock.monotonic()) > 0:
             ready = [id_ for id_, keeper in self.keepers.items() if keeper.can_move and tries[id_] < TRIES]
             for id_ in ready[: self._room()]:

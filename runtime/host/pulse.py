@@ -29,4 +29,5 @@ class Pulse:
         """Take one at every tick until cancelled."""
         while True:
             self.take()
+            self.host.heed_lease()
             await self.clock.sleep(TICK_S)

@@ -37,13 +37,11 @@ class Sweeper:
     _wants_full: bool = True
     _next_at: float = 0.0
     _times_missed: int = 0
-    _term: int = field(init=False)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _passing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self._inspector = Inspector(self.host, is_alone=self.watch is None)
-        self._term = self.host.tools.tenure.term
 
     async def run(self) -> None:
         """Tick at every heartbeat, and do the passes that are due, until cancelled."""
@@ -56,18 +54,9 @@ class Sweeper:
         dead = await self.watch.look() if self.watch is not None else set()
         self._wants_full = self._wants_full or bool(dead) or self.watch is None
         self.host.agenda.resume()
-        self._read_again()
         await self._inspector.see_to_overdue()
         if self._wants_full or self.host.tools.clock.monotonic() >= self._next_at:
             self._wanted.set()
-
-    def _read_again(self) -> None:
-        """After the lease was not held for a time, no record may be acted on that was read before."""
-        term = self.host.tools.tenure.term
-        if term != self._term:
-            self._term = term
-            for connection_id in self.host.keepers:
-                self.host.nudge(connection_id)
 
     def catch_up(self) -> None:
         """Look at all records soon: nudges may have been missed."""

@@ -14,6 +14,8 @@ from tests.model.stores import Write
 Record = dict[str, Any]
 
 DESIRED = ("url", "topic", "tags", "options", "autoReconnect", "desired", "generation", "applied", "outcomes")
+CONNECTED = 2
+STRICT_S = 1.5  # after which a socket without a lease is closed, if its process runs
 ACTUAL = ("status", "instanceId", "epoch", "endedGeneration", "readUntil", "handover")
 
 
@@ -23,6 +25,7 @@ class Account:
 
     lease_s: float
     longest_pause_s: float
+    is_strict: bool = False
     faults: list[str] = field(default_factory=list)
     trace: list[tuple[float, str, str]] = field(default_factory=list)
     stored: dict[str, Record] = field(default_factory=dict)
@@ -90,6 +93,10 @@ class Account:
         for other, until in self._held_until.items():
             if other is not process and other.host_id == process.host_id and until > time():
                 self.fault(process.name, f"two processes under one id may act: {other.name} holds its lease too")
+        for other, other_id in self.open if self.is_strict else ():
+            out_at = max(self._held_until.get(other, time()), other.stands_until) + STRICT_S
+            if other is not process and other_id == id_ and out_at < time():
+                self.fault(process.name, f"{other.name} holds a socket of {id_} without a lease, fencing is strict")
         left_at, by = self._left.get((id_, epoch), (None, None))
         if left_at is not None and (by is process or left_at < self._lapse_ended.get(process, 0)):
             self.fault(process.name, f"dialled {id_} under epoch {epoch}, which was over before its lease was renewed")
@@ -155,6 +162,11 @@ class Account:
         over = self._dialled.get(id_, 0) if is_over else 0
         self._ended[id_] = max(after["endedGeneration"], over, self._ended.get(id_, 0))
         owner = before.get("instanceId")
+        is_same = owner is not None and (owner, before["epoch"]) == (after.get("instanceId"), after["epoch"])
+        holder = self._holders.get((id_, before["epoch"]), process)
+        if is_same and (owner != process.host_id or holder is not process):
+            if any(before.get(name) != after.get(name) for name in ("status", "lastError", "readUntil")):
+                self.fault(process.name, f"wrote the status of {id_}, which {holder.name} holds")
         is_taken = owner not in {None, process.host_id} and after.get("instanceId") != owner
         if is_taken and not _is_agreed(before, process.host_id) and not self._was_dead(owner):
             self.fault(process.name, f"took {id_} from {owner}, which lives and has not offered it")
@@ -194,7 +206,8 @@ def _is_agreed(before: Record, host_id: str) -> bool:
     if handover is None:
         return False
     is_offered = handover["epoch"] == before["epoch"] and handover.get("to") in {None, host_id}
-    return is_offered or (handover["source"], handover["epoch"] + 1) == (host_id, before["epoch"])
+    is_late = before["status"] != CONNECTED and (handover["source"], handover["epoch"] + 1) == (host_id, before["epoch"])
+    return is_offered or is_late
 
 
 def _brief(record: Record) -> str:

@@ -72,10 +72,11 @@ class Agent:
         self._world = World(self.process, self.account, peers, self._random, self.spawn, draining)
         self.spawn(self._run())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def crash(self) -> None:
         """What SIGKILL does: everything stops where it is, and the kernel closes the sockets."""
@@ -94,8 +95,6 @@ class Agent:
         self.nudge(connection_id)
 
     def step(self, record: WebSocketConnection) -> Step:
-        if not self.lease.is_held():
-            return Step.NOTHING
         return ownership.next_step(
             record,
             self.instance_id,
@@ -144,16 +143,18 @@ class Agent:
             except StoreError:
                 await self.process.sleep(RETRY_S)
         sweeper: Any = Sweeper(self, self.others)  # type: ignore[arg-type]
-        for part in (self.lease.run, self.tools.writer.run, sweeper.run, self._follow_lease, *[self._work] * WORKERS):
+        for part in (self.lease.run, self.tools.writer.run, sweeper.run, self._heed_lease, *[self._work] * WORKERS):
             self.spawn(part())
 
-    async def _follow_lease(self) -> None:
-        """Who has stood still for long reads again what it holds."""
+    async def _heed_lease(self) -> None:
+        """Read again what was read before the lease was lost; under strict fencing, hold no socket without one."""
         while True:
             await self.process.sleep(RETRY_S)
             for id_, held in self.keepers.items():
-                if held.term != self.lease.term:
+                if self.lease.is_held() and held.term != self.lease.term:
                     self.nudge(id_)
+                elif not self.lease.is_held() and self.limits.is_strict:
+                    held.suspend()
 
     async def _work(self) -> None:
         while True:
@@ -171,7 +172,9 @@ class Agent:
             held.update(record, term)
             return
         step = self.step(record) if record is not None else Step.NOTHING
-        if step is Step.CLAIM and not self.is_draining:
+        if step is Step.CLAIM and not self.lease.is_held():
+            self.agenda.add_later(id_)
+        elif step is Step.CLAIM and not self.is_draining:
             claimed = await self._claims.claim(id_)
             if claimed is None:
                 self.nudge(id_)

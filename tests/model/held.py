@@ -44,7 +44,7 @@ class World:
     account: Account
     peers: Peers
     random: Random
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     is_draining: Callable[[], bool]
 
 
@@ -69,6 +69,7 @@ class Held:
     reporter: Reporter = field(init=False)
     _way_out: WayOut | None = None
     _departure: Departure | None = None
+    _moving: asyncio.Task[None] | None = None
     _arrival: Arrival | None = None
     _is_asked: bool = False
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
@@ -114,12 +115,17 @@ class Held:
         self._departure = Departure(
             self.tools, self.record, to, within_s, lambda: not self.world.is_draining(), self.update
         )
-        self.world.spawn(self._depart(self._departure))
+        self._moving = self.world.spawn(self._depart(self._departure))
 
     def drain(self) -> None:
         """Close, and leave the record for the next owner."""
         is_taken = self._departure is not None and self._departure.is_taken
         self._go(WayOut.LEFT if is_taken else WayOut.STOPPING)
+
+    def suspend(self) -> None:
+        """Close until the lease is held again."""
+        self._close()
+        self._stirred.set()
 
     def lose_socket(self) -> None:
         """The peer has cut it."""
@@ -130,11 +136,14 @@ class Held:
         """Dial, and dial again, until it is let go; then write what the way out asks for."""
         reason = await self._serve()
         self._close()
+        if self._moving is not None:
+            self._moving.cancel()  # what has ended is not taken back
         record, now = self.record, self.world.process.now()
         if self._way_out is WayOut.LEFT and self._departure is not None:
             await self._departure.finish(1, None if self._departure.is_connected else now)
         elif self._way_out is WayOut.STOPPING:
             await self.reporter.release(record, now)
+            await self.tools.nudge_all(record.id)
         elif self._way_out is None:
             await self.reporter.end(record, reason, _no_outbox)
         self.tools.writer.forget(record.id)

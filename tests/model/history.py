@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -78,7 +78,8 @@ class Told:
 class History:
     def __init__(self, play: Script) -> None:
         self.script, self.random = play, Random(play.seed + 1_000_003)
-        self.account = Account(LEASE_S, PAUSE_MAX_S)
+        self.limits = replace(LIMITS, is_strict=play.is_strict)
+        self.account = Account(LEASE_S, PAUSE_MAX_S, is_strict=play.is_strict)
         self.shared = Shared(play.manners, self.account.wrote)
         self.peers, self.agents = Peers(), list[Agent]()
         self.clocks = dict(play.skews)
@@ -139,7 +140,7 @@ class History:
         self.started += 1
         process = Process(f"{name}/{self.started}", name, self.clocks[name], monotonic_zero=self.random.uniform(0, 900))
         link = Link(process, self.shared, self.random)
-        agent = Agent(process, link, self.random, LIMITS, self, self.account)
+        agent = Agent(process, link, self.random, self.limits, self, self.account)
         self.agents.append(agent)
         agent.start(self.peers)
 
@@ -157,6 +158,13 @@ class History:
     def _cut(self, name: str, seconds: float) -> None:
         for process in self._processes(name):
             process.cut_until = time() + seconds
+
+    def _outage(self, seconds: float) -> None:
+        for name in (*self.script.hosts, *FRONTS):
+            self._cut(name, seconds)
+
+    def _slow(self, seconds: float) -> None:
+        self.shared.slow_until = time() + seconds
 
     def _jump(self, name: str, seconds: float) -> None:
         self.clocks[name] = seconds
@@ -218,7 +226,7 @@ class History:
     async def _be_quiet(self) -> None:
         """All is healed, and soon everything has to agree."""
         self.account.note("-", "quiet from here on")
-        self.shared.is_calm = True
+        self.shared.is_calm, self.shared.slow_until = True, 0.0
         self.peers.refusing.clear()
         self.peers.refuses_for_good.clear()
         processes = [*self.fronts.values(), *(agent.process for agent in self.living())]

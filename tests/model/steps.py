@@ -25,6 +25,7 @@ class Script:
 
     seed: int
     manners: Manners
+    is_strict: bool
     skews: dict[str, float]
     steps: tuple[Step, ...]
 
@@ -38,7 +39,8 @@ class Script:
         return not any(self.skews.values())
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}: {self.manners.value}; clocks {self.skews}"]
+        fencing = "strict fencing" if self.is_strict else "no fencing"
+        lines = [f"seed {self.seed}: {self.manners.value}; {fencing}; clocks {self.skews}"]
         return "\n".join([*lines, *(f"  {' '.join(map(str, step))}" for step in self.steps)])
 
 
@@ -52,7 +54,7 @@ def script(seed: int) -> Script:
     steps = [dice.connect("a"), dice.connect("b"), ("wait", 1.0)]
     for _ in range(random.randint(7, 18)):
         steps += dice.step()
-    return Script(seed, random.choice(list(Manners)), skews, tuple(steps))
+    return Script(seed, random.choice(list(Manners)), random.random() < 0.3, skews, tuple(steps))
 
 
 @dataclass(slots=True)
@@ -78,6 +80,11 @@ class _Dice:
             (1, lambda: [("refuse", self._id(), random.randint(1, 3))]),
             (1, lambda: [("refuse_for_good", self._id())]),
             (0.5, self._remove_and_make),
+            (1, lambda: [("slow", self._duration(1, LEASE_S))]),
+            (0.5, lambda: [("outage", self._duration(1, 2 * LEASE_S))]),
+            (1, self._lose_while_it_stands),
+            (0.5, self._die_and_come_back),
+            (1, lambda: [("refuse", "a", random.randint(1, 3)), ("give", "a"), ("slow", 3.0)]),
         ]
         [draw] = random.choices([draw for _, draw in kinds], [weight for weight, _ in kinds])
         waits = [0.0, self._duration(0, 0.1), *[self._duration(0, 2) for _ in range(3)], self._duration(LEASE_S, 9)]
@@ -100,7 +107,20 @@ class _Dice:
         """Long enough apart that the tombstone is purged, or just about to be."""
         id_ = self._id()
         wait = self.random.choice([TOMBSTONE_TTL_S + 4, self._duration(TOMBSTONE_TTL_S - 5, TOMBSTONE_TTL_S + 5)])
-        return [self._one("disconnect", id_), ("wait", wait), self._one(self.random.choice(["connect", "keep"]), id_)]
+        make = self._one(self.random.choice(["connect", "connect", "keep"]), id_)
+        return [self._one("disconnect", id_), ("wait", wait), ("slow", 5.0), ("wait", self._duration(0, 5)), make]
+
+    def _lose_while_it_stands(self) -> list[Step]:
+        """The owner comes back without its socket, and with an owner after it."""
+        pauses = [("pause", name, self._duration(LEASE_S + 3, PAUSE_MAX_S)) for name in self.random.sample(self.hosts, 1)]
+        return [*pauses, ("lose", "a"), ("wait", self._duration(LEASE_S, 9))]
+
+    def _die_and_come_back(self) -> list[Step]:
+        """Who has seen a host die stands still while that one comes back."""
+        dead, other = self.random.sample(self.hosts, 2)
+        away = self._duration(LEASE_S + 2, LEASE_S + 6)
+        stand = ("pause", other, self._duration(LEASE_S, PAUSE_MAX_S))
+        return [("cut", dead, away), ("wait", self._duration(away - 2, away)), stand]
 
     def _told(self, name: str, id_: str, fields: dict[str, Any]) -> Step:
         """To which handler, how late, and how late once more, if it is delivered twice."""

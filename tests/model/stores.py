@@ -44,7 +44,13 @@ class Shared:
     watch: Callable[[Write], None]
     values: dict[str, Stored] = field(default_factory=dict)
     is_calm: bool = False
+    slow_until: float = 0.0
     _last: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether every operation takes long now, so that many are under way together."""
+        return time() < self.slow_until
 
     def put(self, process: Process, key: str, value: bytes, etag: str | None, sent_at: float) -> None:
         stored = self.values.get(key)
@@ -120,7 +126,7 @@ class Link:
     async def _reach(self) -> float:
         await self.process.stand()
         sent_at = time()
-        if self.random.random() < 0.5:
+        if self.random.random() < 0.5 or self.shared.is_slow:
             await asyncio.sleep(self._delay_s())
         if self.process.is_cut:
             await self._fail()
@@ -139,5 +145,5 @@ class Link:
         raise StoreError("UNAVAILABLE")
 
     def _delay_s(self) -> float:
-        is_slow = not self.shared.is_calm and self.random.random() < 0.04
+        is_slow = self.shared.is_slow or (not self.shared.is_calm and self.random.random() < 0.04)
         return self.random.random() * (SLOW_S if is_slow else 0.004)

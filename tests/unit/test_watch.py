@@ -195,6 +195,7 @@ async def test_an_outage_makes_nobody_less_living_and_no_dead_host_living():
     leases = Leases()
     await leases.beat("a")
     await leases.beat("dead")
+    await leases.look(BEAT_S, "a", "dead")
     await leases.look(LEASE_S, "a")
     assert leases.watch.is_gone("dead")
     await leases.clock.sleep(LEASE_S)
