@@ -23,6 +23,8 @@ from runtime.ports import Gauges, Limits, Ports
 from runtime.records import Records
 from runtime.resident import Heart, Resident, assemble_resident
 
+GOODBYE_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Manager:
@@ -84,9 +86,7 @@ class Manager:
         deadline_s = self.limits.drain_deadline_s
         try:
             async with asyncio.timeout(deadline_s):
-                if self.resident is not None:
-                    await self.resident.host.close()
-                await self._flush(running)
+                await self._drain(running)
         except TimeoutError:
             self.ports.observer.warn("drain_incomplete", reason=f"not done within {deadline_s:g} s")
         running.cancel()
@@ -94,16 +94,20 @@ class Manager:
         if self.resident is not None:
             await self.resident.end()
 
-    async def _flush(self, running: asyncio.Task[None]) -> None:
-        """Wait for the queues to run empty, unless nobody empties them any more."""
-        flushing = asyncio.create_task(self._until_published())
+    async def _drain(self, running: asyncio.Task[None]) -> None:
+        """Close the sockets and wait until all is published; where nobody publishes any more, say goodbye only."""
+        draining = asyncio.create_task(self._close_and_flush())
         try:
-            await asyncio.wait({flushing, running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({draining, running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({draining}, timeout=GOODBYE_S)
+            if draining.done():
+                draining.result()
         finally:
-            flushing.cancel()
+            draining.cancel()
 
-    async def _until_published(self) -> None:
+    async def _close_and_flush(self) -> None:
         if self.resident is not None:
+            await self.resident.host.close()
             await self.resident.host.flush()
         await self.announcer.queue.wait_until_empty()
 

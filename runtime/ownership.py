@@ -84,10 +84,11 @@ def published_until(record: WebSocketConnection, read_until: datetime | None) ->
 
     The record and the lease each know a time after which nothing is certain: the earlier one counts, since frames
     that were read before the socket was lost may have died in memory. That of a Connected record is the begin of the
-    gap that its socket has announced; it counts until the lease has been renewed after that, and so knows of it.
+    gap that its socket has announced; it counts until the lease has been renewed after that, and so knows of it. While
+    a handover is open, it is what the lease of the host before knew: that host may have died since.
     """
     lease_knows = read_until is not None and record.updated_at is not None and read_until > record.updated_at
-    if record.status is _S.CONNECTED and lease_knows:
+    if record.status is _S.CONNECTED and lease_knows and record.handover is None:
         return read_until
     return min((moment for moment in (record.read_until, read_until) if moment is not None), default=None)
 
@@ -194,10 +195,18 @@ def offer(
     return None if owned.handover == handover else owned.changed(handover=handover)
 
 
-def close_handover(record: WebSocketConnection | None, *, instance_id: str, epoch: int) -> WebSocketConnection | None:
-    """The handover is over for its owner: nobody took it, or all is taken. Raises OwnershipLostError."""
+def withdraw(record: WebSocketConnection | None, *, instance_id: str, epoch: int) -> WebSocketConnection | None:
+    """Nobody has taken it. None when it is not offered. Raises OwnershipLostError."""
     owned = check_owner(record, instance_id, epoch)
     return owned.changed(handover=None) if owned.handover is not None else None
+
+
+def settle_in(
+    record: WebSocketConnection | None, *, instance_id: str, epoch: int, now: datetime
+) -> WebSocketConnection | None:
+    """All is taken: from now on this owner's lease tells what is published. Raises OwnershipLostError."""
+    owned = check_owner(record, instance_id, epoch)
+    return owned.changed(handover=None, updated_at=now) if owned.handover is not None else None
 
 
 def finish(

@@ -162,7 +162,7 @@ class Records:
         stored = await self._change(key, Layout, lambda found: first if found is None else None)
         if stored is not None and stored.index_shards != self.index_shards:
             raise PermanentError(
-                f"the index of this state store is spread over {stored.index_shards} keys, and this process is set to"
+                f"this state store was first used with index_shards {stored.index_shards}, and this process is set to"
                 f" {self.index_shards}: set index_shards to {stored.index_shards}, or use an empty store"
             )
         self._is_layout_known = True

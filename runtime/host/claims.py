@@ -25,22 +25,35 @@ class Claims:
     step_of: Callable[[WebSocketConnection], Step]
 
     async def claim(self, connection_id: str) -> WebSocketConnection | None:
-        """Own it under the next epoch; None when it is not to be claimed by now. Raises StoreError."""
+        """Own it under the next epoch; None when it is not to be claimed by now. Raises StoreError.
+
+        What is known of leases is older than the record: a host that is gone by it may have begun anew since, and own
+        the record for that. So its lease is read again after the record, and the claim holds for what was read before.
+        """
         claimed: WebSocketConnection | None = None
-        clock = self.tools.clock
+        doubted: tuple[str, int] | None = None
+        clock, sure_of = self.tools.clock, None
 
         def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
-            nonlocal claimed
-            claimed = None
+            nonlocal claimed, doubted
+            claimed = doubted = None
             if record is None or self.step_of(record) is not Step.CLAIM:
                 return None
-            from_living = not self._is_ours(record) and not self.others.is_gone(record.instance_id or "")
+            owner = record.instance_id or ""
+            from_living = not self._is_ours(record) and not self.others.is_gone(owner)
+            if not (self._is_ours(record) or from_living or (owner, record.epoch) == sure_of):
+                doubted = owner, record.epoch
+                return None
             claimed = ownership.claim(
                 record, self.instance_id, clock.now(), self._last_word(record), from_living=from_living
             )
             return claimed
 
         stored = await self.tools.records.update(connection_id, decide)
+        if doubted is not None:
+            await self.others.look_again(doubted[0])
+            sure_of = doubted
+            stored = await self.tools.records.update(connection_id, decide)
         return stored if claimed is not None else None
 
     def is_for_any(self, record: WebSocketConnection) -> bool:

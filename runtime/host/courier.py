@@ -11,14 +11,13 @@ from runtime import outboxes
 from runtime.correlation import Expectation, expect
 from runtime.errors import GarbageRecordError, StoreError
 from runtime.failure import SocketLost
-from runtime.host.announcer import Announcer
+from runtime.host.tools import Tools
 from runtime.models.envelope import BINARY, TEXT
 from runtime.models.events import ANSWER, Event
 from runtime.models.outbox import Outbox, OutboxItem
 from runtime.models.outcome import Outcome, OutcomeStatus
 from runtime.models.wire import format_time
-from runtime.ports import Clock, Observer, Socket
-from runtime.records import Records
+from runtime.ports import Socket
 
 RETRY_S = 1.0
 ANSWER_KEPT_BYTES = 64 * 1024
@@ -37,13 +36,10 @@ class Waiting:
 class Courier:
     """Works as long as the connection has an owner: sends while there is a socket, expires in any case."""
 
+    tools: Tools
     connection_id: str
     epoch: int
     request_timeout_s: float
-    records: Records
-    announcer: Announcer
-    clock: Clock
-    observer: Observer
     can_act: Callable[[], bool] = lambda: True
     _socket: Socket | None = None
     _waiting: dict[str, Waiting] = field(default_factory=dict)
@@ -85,7 +81,7 @@ class Courier:
             try:
                 left = await self._round()
             except (StoreError, GarbageRecordError) as error:
-                self.observer.warn("outbox_failed", id=self.connection_id, reason=str(error))
+                self.tools.observer.warn("outbox_failed", id=self.connection_id, reason=str(error))
                 left = RETRY_S
             try:
                 async with asyncio.timeout(left):
@@ -96,7 +92,7 @@ class Courier:
     async def fail_all(self, why: str) -> None:
         """The connection has ended: nothing that waits will be sent. Raises StoreError, GarbageRecordError."""
         self.disconnected()
-        now = self.clock.now()
+        now = self.tools.clock.now()
         sent = {outcome.command_id: outcome for outcome in self._ended}
 
         def failed(item: OutboxItem) -> Outcome:
@@ -106,11 +102,11 @@ class Courier:
 
     async def expire(self) -> None:
         """End what has waited for too long: for a connection without owner. Raises as `fail_all`."""
-        await self._settle(self._expire(await self.records.outbox(self.connection_id)))
+        await self._settle(self._expire(await self.tools.records.outbox(self.connection_id)))
 
     async def _round(self) -> float | None:
         """One look at the outbox; returns how long nothing will be due, None for ever."""
-        outbox = await self.records.outbox(self.connection_id)
+        outbox = await self.tools.records.outbox(self.connection_id)
         await self._settle(self._expire(outbox))
         socket = self._socket
         ready = [item for item in outbox.items if self._is_ready(item)]
@@ -121,10 +117,10 @@ class Courier:
 
     def _is_ready(self, item: OutboxItem) -> bool:
         settled = any(outcome.command_id == item.command_id for outcome in self._ended)
-        return not settled and item.command_id not in self._waiting and not item.is_expired(self.clock.now())
+        return not settled and item.command_id not in self._waiting and not item.is_expired(self.tools.clock.now())
 
     def _expire(self, outbox: Outbox) -> list[Outcome]:
-        now, mono = self.clock.now(), self.clock.monotonic()
+        now, mono = self.tools.clock.now(), self.tools.clock.monotonic()
         ended, self._ended = self._ended, []
         for command_id, waiting in list(self._waiting.items()):
             if mono >= waiting.deadline:
@@ -140,7 +136,7 @@ class Courier:
 
     async def _send(self, socket: Socket, items: list[OutboxItem]) -> None:
         ids = {item.command_id for item in items}
-        marked = await self.records.update_outbox(
+        marked = await self.tools.records.update_outbox(
             self.connection_id, lambda outbox: outboxes.mark(outbox, ids, self.epoch)
         )
         done: list[Outcome] = []
@@ -155,11 +151,11 @@ class Courier:
 
     async def _send_item(self, socket: Socket, item: OutboxItem, done: list[Outcome]) -> None:
         if item.match is not None:  # listen before the question is out: the answer may be quick
-            deadline = self.clock.monotonic() + (item.timeout_s or self.request_timeout_s)
+            deadline = self.tools.clock.monotonic() + (item.timeout_s or self.request_timeout_s)
             expectation = expect(item.match, item.messages[0].content())
             self._waiting[item.command_id] = Waiting(item, expectation, deadline)
         try:
-            async with asyncio.timeout((item.expires_at - self.clock.now()).total_seconds()):
+            async with asyncio.timeout((item.expires_at - self.tools.clock.now()).total_seconds()):
                 for message in item.messages:
                     await socket.send(message.content())
         except SocketLost:
@@ -168,10 +164,10 @@ class Courier:
         except TimeoutError:  # it does not read; what waits behind this message must not wait for ever
             self._waiting.pop(item.command_id, None)
             why = "the peer had not taken it when it expired"
-            done.append(outboxes.failed(item, self.connection_id, why, self.clock.now()))
+            done.append(outboxes.failed(item, self.connection_id, why, self.tools.clock.now()))
             return
         if item.match is None:
-            now = self.clock.now()
+            now = self.tools.clock.now()
             done.append(outboxes.end_of(item, self.connection_id, OutcomeStatus.DONE, "sent", now))
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
@@ -198,19 +194,19 @@ class Courier:
             waiting = [outcome for outcome in ours.values() if outbox.find(outcome.command_id)]
             return outbox.settle(waiting) if waiting else None
 
-        stored = await self.records.update_outbox(self.connection_id, decide)
+        stored = await self.tools.records.update_outbox(self.connection_id, decide)
         for outcome in ours.values():
             if stored.outcomes.get(outcome.command_id) == outcome:
-                self.announcer.outcome(outcome)
+                self.tools.announcer.outcome(outcome)
 
     def _next_due(self, outbox: Outbox) -> float | None:
-        now, mono = self.clock.now(), self.clock.monotonic()
+        now, mono = self.tools.clock.now(), self.tools.clock.monotonic()
         due = [(item.expires_at - now).total_seconds() for item in outbox.items if item.command_id not in self._waiting]
         due += [waiting.deadline - mono for waiting in self._waiting.values()]
         return max(0.01, min(due)) if due else None
 
     def _answered(self, item: OutboxItem, payload: str | bytes) -> Outcome:
-        now = self.clock.now()
+        now = self.tools.clock.now()
         text, kind = (payload, TEXT) if isinstance(payload, str) else (b64encode(payload).decode(), BINARY)
         outcome = outboxes.end_of(item, self.connection_id, OutcomeStatus.DONE, "answered", now)
         if len(text) <= ANSWER_KEPT_BYTES:
@@ -226,7 +222,7 @@ class Courier:
         if item.reply_topic is not None:
             full = outcome.model_copy(update={"answer": text, "answer_content_type": kind})
             event_id = f"answer.{item.command_id}"
-            self.announcer.put(
+            self.tools.announcer.put(
                 Event(event_id, item.reply_topic, ANSWER, self.connection_id, format_time(now), full.to_json())
             )
         return outcome

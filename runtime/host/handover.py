@@ -108,7 +108,7 @@ class Departure:
         try:
             await self.tools.records.update(
                 self.connection_id,
-                lambda record: ownership.close_handover(record, instance_id=self.instance_id, epoch=self.epoch),
+                lambda record: ownership.withdraw(record, instance_id=self.instance_id, epoch=self.epoch),
             )
         except OwnershipLostError:
             await self._look()
@@ -183,7 +183,9 @@ class Arrival:
         await self._close()
         if self.finished is not None and self.finished.handover is not None:
             return self.finished.handover.read_until
-        return others.last_word_of(handover.source) or self.record.read_until or clock.now()
+        return (
+            self.record.read_until or clock.now()
+        )  # as its lease said at the claim: a later one may be its successor's
 
     async def _close(self) -> None:
         """Until this is written, the host before may take the connection back."""
@@ -192,7 +194,7 @@ class Arrival:
 
         def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
             self.observe(record)
-            return ownership.close_handover(record, instance_id=owner, epoch=epoch)
+            return ownership.settle_in(record, instance_id=owner, epoch=epoch, now=self.tools.clock.now())
 
         while True:
             try:

@@ -58,7 +58,7 @@ class Inspector:
 
     def _look_at_kept(self, keeper: Keeper, record: WebSocketConnection) -> None:
         keeper.courier.wake()  # the nudge of a send may be lost
-        if keeper.is_outdated_by(record) or keeper.term != self.host.tools.tenure.term:
+        if keeper.is_outdated_by(record):
             self.host.nudge(record.id)
         elif record.status is not keeper.reporter.status:  # another service may have written one of its own
             keeper.reporter.repeat(record)

@@ -57,16 +57,7 @@ class Keeper:
     def __post_init__(self) -> None:
         tools, record = self.tools, self.claimed
         self.reporter = Reporter(tools, record.status)
-        self.courier = Courier(
-            record.id,
-            record.epoch,
-            record.options.request_timeout_s,
-            tools.records,
-            tools.announcer,
-            tools.clock,
-            tools.observer,
-            self._may_act,
-        )
+        self.courier = Courier(tools, record.id, record.epoch, record.options.request_timeout_s, self._may_act)
         is_arriving = record.handover is not None
         since = None if is_arriving else record.read_until
         blind = Blind(tools.announcer, tools.clock, since, is_inherited=since is not None)
@@ -127,7 +118,7 @@ class Keeper:
     @property
     def can_move(self) -> bool:
         """Whether another host could take it over without a gap."""
-        is_settled = not self.is_moving and not self._changed.is_set()
+        is_settled = not self.is_moving and not self._changed.is_set() and self._may_act()
         return is_settled and self.life.session is not None and self.record.auto_reconnect
 
     @property
@@ -184,11 +175,11 @@ class Keeper:
                 self.queue.forget_held()
                 return
             if self._way_out is _WayOut.STOPPING:
-                self.queue.let_go()
-                unsure = record.read_until if self.life.is_arriving else None
-                await self.reporter.release(record, blind.since or unsure or self.tools.clock.now())
-                await self.tools.nudge_all(record.id)
+                await self._release()
                 return
+            if not record.is_wanted and not self._has_arrived.is_set():
+                await self._has_arrived.wait()  # what the host before has read comes first
+                continue
             if reason is not None or not record.is_wanted:
                 self.queue.let_go()
                 if blind.is_inherited:  # no socket of this epoch has announced it
@@ -278,6 +269,16 @@ class Keeper:
         self.life.farewell = Farewell.MOVED
         self._go(_WayOut.LEFT)
 
+    async def _release(self) -> None:
+        """Publish what was read, and leave the record for the next owner."""
+        self.queue.let_go()
+        since, record = self.life.blind.since or self.tools.clock.now(), self.record
+        if self.life.is_arriving and record.read_until is not None:  # nobody knows what the host before has published
+            since = min(since, record.read_until)
+        await self.queue.wait_until_empty()  # or the next owner would publish before this one
+        await self.reporter.release(record, since)
+        await self.tools.nudge_all(record.id)
+
     async def _leave(self) -> None:
         """Publish what was read, and tell the host that has the connection now."""
         departure, since, sequence = self._departure, self.life.blind.since, self.life.publisher.sequence
@@ -291,11 +292,5 @@ class Keeper:
 
 def _wishes(record: WebSocketConnection) -> tuple[object, ...]:
     """What a keeper acts on."""
-    return (
-        record.instance_id,
-        record.epoch,
-        record.generation,
-        record.desired,
-        record.topic,
-        record.auto_reconnect,
-    )
+    who = record.instance_id, record.epoch
+    return *who, record.generation, record.desired, record.topic, record.auto_reconnect

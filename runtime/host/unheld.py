@@ -83,8 +83,7 @@ class Unheld:
         await self._courier(connection_id).expire()
 
     def _courier(self, connection_id: str) -> Courier:
-        tools = self.tools
-        return Courier(connection_id, 0, 0, tools.records, tools.announcer, tools.clock, tools.observer)
+        return Courier(self.tools, connection_id, 0, 0)
 
     async def drop_orphan(self, connection_id: str) -> None:
         """Take an id without a record out of the index, after a grace period. Raises StoreError."""

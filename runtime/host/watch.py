@@ -22,6 +22,12 @@ class Others(Protocol):
     def is_gone(self, instance_id: str) -> bool:
         """Whether a host is known to be dead or to have ended, so that its records may be claimed."""
 
+    async def look_again(self, instance_id: str) -> None:
+        """Read the lease of a host that is gone: it may have begun anew, and own what was read since. Raises StoreError.
+
+        A record that still names it may be claimed if it was read before this, and has not changed.
+        """
+
     def last_word_of(self, instance_id: str) -> datetime | None:
         """Up to when a host had published all that it had read, as it said last; None if it never said so."""
 
@@ -34,6 +40,9 @@ class Nobody:
 
     def is_gone(self, instance_id: str) -> bool:
         return True
+
+    async def look_again(self, instance_id: str) -> None:
+        pass
 
     def last_word_of(self, instance_id: str) -> datetime | None:
         return None
@@ -119,6 +128,13 @@ class Watch:
         now = self._asked[instance_id] = self.clock.monotonic()
         is_known = self._looked_at is not None and now - self._looked_at <= self.lease_s / 2  # else it may be back
         return is_known and instance_id in self._gone
+
+    async def look_again(self, instance_id: str) -> None:
+        key = instance_key(instance_id)
+        stored = await self.records.store.get(key)
+        lease = _read(key, {key: stored} if stored is not None else {})
+        if _beat(lease) != _beat(self.lease_of(instance_id)):
+            self._gone.discard(instance_id)  # the next look judges the one that is there now
 
     def last_word_of(self, instance_id: str) -> datetime | None:
         sign = self._signs.get(instance_id)

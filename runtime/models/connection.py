@@ -171,8 +171,9 @@ class WebSocketConnection(DaprStateStoreEntry):
         return self.changed(outcomes=recent)
 
     def is_purgeable(self, now: datetime, ttl_s: float) -> bool:
-        """Whether this tombstone is older than `ttl_s`."""
-        since = self.applied.get(Aspect.LIFE, self.updated_at or self.created_at)
+        """Whether nothing was written to this tombstone for `ttl_s`; its command may have been issued long before."""
+        written = [self.updated_at, self.applied.get(Aspect.LIFE), *(outcome.at for outcome in self.outcomes.values())]
+        since = max((moment for moment in written if moment is not None), default=self.created_at)
         return self.is_removed and self.instance_id is None and now - since > timedelta(seconds=ttl_s)
 
 

@@ -69,6 +69,7 @@ class Feed:
                 await self.flood(talk, int(number))
             slot = self.slots[int(number)] if kind == "numbers" else set()
             slot.add(writer)
+            tell(opened=path, at=time.time())
             try:
                 await self.listen(talk, path, int(number) if kind == "burst" else 0)
             finally:
@@ -105,7 +106,7 @@ class Feed:
                     code = int.from_bytes(payload[:2])
                     await talk.write(frame(CLOSE, payload))
         finally:
-            tell(closed=code, path=path)
+            tell(closed=code, path=path, at=time.time())
 
     async def burst(self, talk: Talk, count: int) -> None:
         """Send numbered messages of mixed sizes as fast as the peer reads."""

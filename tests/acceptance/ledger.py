@@ -20,9 +20,13 @@ READ_BYTES = 1024 * 1024
 
 @dataclass
 class Run:
-    """What came of one connection under one epoch. `holes`: sequences that are missing, both ends inclusive."""
+    """What came of one connection under one epoch. `holes`: sequences that are missing, both ends inclusive.
+
+    `last`: sequence; `number`: of the feed, the last one.
+    """
 
     last: int = 0
+    number: int = -1
     holes: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -35,16 +39,34 @@ class Numbers:
     count: int = 1
     holes: list[tuple[int, int]] = field(default_factory=list)
 
+    def fill(self, number: int) -> bool:
+        """Take in a number that had been missing; False when it was not."""
+        for place, (first, last) in enumerate(self.holes):
+            if first <= number <= last:
+                left = (first, number - 1), (number + 1, last)
+                self.holes[place : place + 1] = [(begin, end) for begin, end in left if begin <= end]
+                self.count += 1
+                return True
+        return False
+
 
 @dataclass
 class Ledger:
-    """Takes lines; all that is wrong with them stands in `faults`, by connection and number."""
+    """Takes lines; all that is wrong with them stands in `faults`, by connection and number.
 
+    `overlaps`: two hosts may have sockets to one peer for a while, so that a number may come under two epochs, which
+    `doubled` holds, and under an older epoch than that of the last frame, which `late` holds.
+    """
+
+    overlaps: bool = False
     frames: int = 0
     runs: dict[tuple[str, int], Run] = field(default_factory=dict)
     numbers: dict[str, Numbers] = field(default_factory=dict)
     others: list[dict[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    doubled: list[tuple[str, int]] = field(default_factory=list)
+    late: list[tuple[str, int]] = field(default_factory=list)
+    newest: dict[str, int] = field(default_factory=dict)
     longest_way_s: float = 0
     torn: int = 0
 
@@ -55,36 +77,57 @@ class Ledger:
         except orjson.JSONDecodeError:
             self.torn += 1  # a process that was killed may leave one, and no more
             return
+        self.take_event(event)
+
+    def take_event(self, event: dict[str, Any]) -> None:
+        """One event. How long frames are on their way is measured on those that come under the newest epoch."""
         if not event["type"].endswith(".frame"):
             self.others.append(event)
             return
         self.frames += 1
         data = event["data"]
-        key = data["websocketId"], data["epoch"]
-        self._take_sequence(key, data["sequence"])
+        id_, epoch = data["websocketId"], data["epoch"]
         number, at = sent_at(data["payload"])
-        self._take_number(data["websocketId"], number)
-        self.longest_way_s = max(self.longest_way_s, seconds(data["timestamp"]) - at)
+        self._take_sequence((id_, epoch), data["sequence"], number)
+        self._take_number(id_, number)
+        self.newest[id_] = max(self.newest.get(id_, 0), epoch)
+        if epoch < self.newest[id_]:
+            self.late.append((id_, number))
+        else:
+            self.longest_way_s = max(self.longest_way_s, seconds(data["timestamp"]) - at)
 
-    def _take_sequence(self, key: tuple[str, int], sequence: int) -> None:
+    def begin_anew(self) -> None:
+        """Forget what was wrong or told so far; what comes from now on must still follow on what has come."""
+        for known in (self.others, self.faults, self.doubled, self.late):
+            known.clear()
+        for account in (*self.runs.values(), *self.numbers.values()):
+            account.holes.clear()
+        self.longest_way_s = 0
+
+    def _take_sequence(self, key: tuple[str, int], sequence: int, number: int) -> None:
         run = self.runs.setdefault(key, Run())
         if sequence > run.last + 1:
             run.holes.append((run.last + 1, sequence - 1))
         elif sequence <= run.last:
             self.faults.append(f"{key}: sequence {sequence} after {run.last}")
-        run.last = sequence
+        if number <= run.number:
+            self.faults.append(f"{key}: number {number} after {run.number}")
+        run.last, run.number = sequence, number
 
     def _take_number(self, connection_id: str, number: int) -> None:
         known = self.numbers.get(connection_id)
         if known is None:
             self.numbers[connection_id] = Numbers(number, number)
             return
-        if number > known.last + 1:
-            known.holes.append((known.last + 1, number - 1))
-        elif number <= known.last:
+        if number > known.last:
+            if number > known.last + 1:
+                known.holes.append((known.last + 1, number - 1))
+            known.last = number
+            known.count += 1
+        elif not self.overlaps:
             self.faults.append(f"{connection_id}: number {number} after {known.last}")
-        known.last = number
-        known.count += 1
+        elif not known.fill(number):
+            self.doubled.append((connection_id, number))
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         """The data of all events of a kind other than frames."""
@@ -93,6 +136,13 @@ class Ledger:
     def gaps(self, kind: str) -> list[dict[str, Any]]:
         """The gaps that were announced, `dropped` or `blind`."""
         return [gap for gap in self.told("gap") if gap["kind"] == kind]
+
+    def blind_times(self) -> dict[str, list[tuple[float, float]]]:
+        """From when to when, in Unix times, each connection was blind, as it was announced."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for gap in self.gaps("blind"):
+            found.setdefault(gap["connectionId"], []).append((seconds(gap["fromTime"]), seconds(gap["toTime"])))
+        return found
 
     def connected(self) -> dict[tuple[str, int], dict[str, Any]]:
         """The first Connected of each connection and epoch."""
@@ -121,16 +171,13 @@ class Ledger:
         long that may be is measured on all that have arrived.
         """
         times = {(line["slot"], line["number"]): line["at"] for line in sent}
-        gaps: dict[str, list[tuple[float, float]]] = {}
-        for gap in self.gaps("blind"):
-            when = seconds(gap["fromTime"]) - self.longest_way_s, seconds(gap["toTime"])
-            gaps.setdefault(gap["connectionId"], []).append(when)
+        gaps = self.blind_times()
         faults, missing = self.faults[:], 0
         for id_, numbers in self.numbers.items():
             for number in (number for first, last in numbers.holes for number in range(first, last + 1)):
                 missing += 1
                 at = times[slot_of(id_), number]
-                if not any(begin <= at <= end for begin, end in gaps.get(id_, [])):
+                if not any(begin - self.longest_way_s <= at <= end for begin, end in gaps.get(id_, [])):
                     faults.append(f"{id_}: number {number}, sent at {at:.3f}, is in no gap of {gaps.get(id_)}")
         assert not faults, f"the longest way took {self.longest_way_s:.3f} s\n" + "\n".join(faults[:20])
         return missing

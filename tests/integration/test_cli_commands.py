@@ -152,6 +152,15 @@ def test_the_life_of_a_connection_by_commands(here: World):
     assert wsm("list", "--json", port=port).stdout == ""
 
 
+def test_drain_names_the_host_and_refuses_one_that_is_not_there(here: World):
+    told = wsm("drain", "me", port=here.port)
+    assert (told.code, told.stdout) == (0, "'me' hands its connections over and claims no more\n")
+    refused = wsm("drain", "other", port=here.port)
+    assert (refused.code, refused.stdout) == (1, "")
+    assert refused.stderr == "error: no instance 'other' is known; `wsm instances` lists them\n"
+    assert wsm("drain", "me", "--json", port=here.port).json()["connectionId"] is None
+
+
 def test_send_waits_until_it_was_sent(here: World, tmp_path: Path):
     assert connected(here).code == 0
     assert wsm("send", "a", "hello", port=here.port).stdout == "a: sent\n"

@@ -45,7 +45,7 @@ async def hosting(store: MemoryStore, observed: Observed) -> AsyncIterator[tuple
         manager = assemble(ports, LIMITS, Guard(allow_private=False), instance=me, shares_records=True, heart=heart)
         assert manager.resident is not None
         running = asyncio.create_task(manager.run())
-        await until(manager.resident.lease.is_held, "the first beat is written")
+        await until(lambda: "websocket.instance.me" in store.values and beats(store) > 1, "the thread beats")
         try:
             yield manager.resident, running
         finally:

@@ -14,7 +14,7 @@ from tests.model.stores import Write
 Record = dict[str, Any]
 
 DESIRED = ("url", "topic", "tags", "options", "autoReconnect", "desired", "generation", "applied", "outcomes")
-CONNECTED = 2
+DISCONNECTED, CONNECTED = 0, 2  # as they are stored
 STRICT_S = 1.5  # after which a socket without a lease is closed, if its process runs
 ACTUAL = ("status", "instanceId", "epoch", "endedGeneration", "readUntil", "handover")
 
@@ -64,7 +64,7 @@ class Account:
                 self._deleted(process, id_)
                 return
             after = self.stored[id_] = orjson.loads(write.after)
-            self.note(process.name, f"writes {id_}: {_brief(after)}")
+            self.note(process.name, f"writes {id_}: {brief(after)}")
             self._check_epoch(process, id_, before, after)
             if process.host_id:
                 self._by_host(process, id_, before, after)
@@ -116,7 +116,8 @@ class Account:
 
     def _beat(self, process: Process, host_id: str, write: Write) -> None:
         now, lease = time(), orjson.loads(write.after or b"{}")
-        if now - self._landed_at.get(host_id, now) >= self.lease_s or host_id in self._said_good_bye:
+        is_back = now - self._landed_at.get(host_id, -self.lease_s) >= self.lease_s or host_id in self._said_good_bye
+        if is_back:  # others may not know it yet
             self._dark_until[host_id] = now
         self._landed_at[host_id] = now
         if write.sent_at > self._held_until.get(process, write.sent_at):
@@ -139,7 +140,7 @@ class Account:
         if epoch < highest:
             self.fault(process.name, f"the epoch of {id_} fell from {highest} to {epoch}")
         self._highest[id_] = max(highest, epoch)
-        was = (before.get("instanceId"), before["epoch"]) if before else (None, None)
+        was: tuple[str | None, int] = (before.get("instanceId"), before["epoch"]) if before else (None, 0)
         if was == (after.get("instanceId"), epoch):
             return
         if was[0] is not None:
@@ -158,21 +159,26 @@ class Account:
             self.fault(process.name, f"a host undid a command on {id_}: {', '.join(changed)}")
         if after["endedGeneration"] < before["endedGeneration"]:
             self.fault(process.name, f"an end of {id_} was forgotten")
-        is_over = before["status"] != 0 and after["status"] == 0  # whatever the record says of it
+        is_over = before["status"] != DISCONNECTED and after["status"] == DISCONNECTED  # whatever the record says of it
         over = self._dialled.get(id_, 0) if is_over else 0
         self._ended[id_] = max(after["endedGeneration"], over, self._ended.get(id_, 0))
         owner = before.get("instanceId")
         is_same = owner is not None and (owner, before["epoch"]) == (after.get("instanceId"), after["epoch"])
         holder = self._holders.get((id_, before["epoch"]), process)
-        if is_same and (owner != process.host_id or holder is not process):
-            if any(before.get(name) != after.get(name) for name in ("status", "lastError", "readUntil")):
-                self.fault(process.name, f"wrote the status of {id_}, which {holder.name} holds")
+        is_foreign = is_same and (owner != process.host_id or holder is not process)
+        if is_foreign and any(before.get(name) != after.get(name) for name in ("status", "lastError", "readUntil")):
+            self.fault(process.name, f"wrote the status of {id_}, which {holder.name} holds")
+        if owner is not None and after.get("instanceId") not in {None, owner}:
+            is_back = (before.get("handover") or {}).get("source") == after["instanceId"]
+            self.note(process.name, f"{id_} {'was taken back' if is_back else 'went over'} from {owner}")
         is_taken = owner not in {None, process.host_id} and after.get("instanceId") != owner
-        if is_taken and not _is_agreed(before, process.host_id) and not self._was_dead(owner):
+        if owner is not None and is_taken and not _is_agreed(before, process.host_id) and not self._was_dead(owner):
             self.fault(process.name, f"took {id_} from {owner}, which lives and has not offered it")
 
     def _by_handler(self, process: Process, id_: str, before: Record | None, after: Record) -> None:
-        fresh = {key: value for key, value in after["outcomes"].items() if key not in (before or {}).get("outcomes", {})}
+        fresh = {
+            key: value for key, value in after["outcomes"].items() if key not in (before or {}).get("outcomes", {})
+        }
         self.written |= {key: value["status"] for key, value in fresh.items()}
         is_removed = after["desired"] == "removed"
         if not is_removed and (before is None or before["desired"] == "removed"):
@@ -195,7 +201,7 @@ class Account:
         if record is None:
             return
         if record["desired"] != "removed" or record.get("instanceId") is not None:
-            self.fault(process.name, f"purged {id_}, which is no unowned tombstone: {_brief(record)}")
+            self.fault(process.name, f"purged {id_}, which is no unowned tombstone: {brief(record)}")
         elif time() - self._removed_at[id_] < self.longest_pause_s:
             self.fault(process.name, f"purged {id_} while a process that stood still may remember it")
 
@@ -206,11 +212,15 @@ def _is_agreed(before: Record, host_id: str) -> bool:
     if handover is None:
         return False
     is_offered = handover["epoch"] == before["epoch"] and handover.get("to") in {None, host_id}
-    is_late = before["status"] != CONNECTED and (handover["source"], handover["epoch"] + 1) == (host_id, before["epoch"])
+    is_late = before["status"] != CONNECTED and (handover["source"], handover["epoch"] + 1) == (
+        host_id,
+        before["epoch"],
+    )
     return is_offered or is_late
 
 
-def _brief(record: Record) -> str:
+def brief(record: Record) -> str:
+    """What of a record matters here."""
     names = ("desired", "generation", "endedGeneration", "status", "instanceId", "epoch")
     said = " ".join(f"{name}={record.get(name)}" for name in names)
     return said + (f" handover={record['handover']}" if record.get("handover") else "")

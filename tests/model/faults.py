@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from pytest import MonkeyPatch
+import pytest
 
 from handlers import disconnect
 from runtime import ownership, records
@@ -15,14 +15,15 @@ from runtime.errors import OwnershipLostError, RaceLostError, StoreError
 from runtime.host.lease import Lease
 from runtime.host.succession import Succession
 from runtime.host.watch import Watch
+from runtime.judging import Rejected
 from runtime.models.connection import WebSocketConnection
 from runtime.models.constants import connection_key
 from runtime.records import Records
 
-Plant = Callable[[MonkeyPatch], None]
+Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def skip_the_epoch_check(patch: MonkeyPatch) -> None:
+def skip_the_epoch_check(patch: pytest.MonkeyPatch) -> None:
     def check_owner(record: WebSocketConnection | None, _instance_id: str, _epoch: int) -> WebSocketConnection:
         if record is None:
             raise OwnershipLostError("gone")
@@ -31,20 +32,22 @@ def skip_the_epoch_check(patch: MonkeyPatch) -> None:
     patch.setattr(ownership, "check_owner", check_owner)
 
 
-def claim_without_raising_the_epoch(patch: MonkeyPatch) -> None:
+def claim_without_raising_the_epoch(patch: pytest.MonkeyPatch) -> None:
     claim = ownership.claim
-    patch.setattr(ownership, "claim", lambda record, *rest, **more: claim(record, *rest, **more).changed(epoch=record.epoch))
+    patch.setattr(
+        ownership, "claim", lambda record, *rest, **more: claim(record, *rest, **more).changed(epoch=record.epoch)
+    )
 
 
-def drop_the_second_look_after_a_lapse(patch: MonkeyPatch) -> None:
+def drop_the_second_look_after_a_lapse(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "term", property(lambda _self: 1, lambda _self, _value: None))
 
 
-def act_without_a_lease(patch: MonkeyPatch) -> None:
+def act_without_a_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "is_held", lambda self: self.renewed_at is not None and not self.is_taken)
 
 
-def trust_the_clocks_of_others(patch: MonkeyPatch) -> None:
+def trust_the_clocks_of_others(patch: pytest.MonkeyPatch) -> None:
     def is_gone(self: Watch, instance_id: str) -> bool:
         lease = self.lease_of(instance_id)
         beat_at = lease.beat_at if lease is not None else None
@@ -53,7 +56,7 @@ def trust_the_clocks_of_others(patch: MonkeyPatch) -> None:
     patch.setattr(Watch, "is_gone", is_gone)
 
 
-def take_an_outage_of_the_store_for_deaths(patch: MonkeyPatch) -> None:
+def take_an_outage_of_the_store_for_deaths(patch: pytest.MonkeyPatch) -> None:
     look = Watch.look
 
     async def looking(self: Watch) -> set[str]:
@@ -68,11 +71,11 @@ def take_an_outage_of_the_store_for_deaths(patch: MonkeyPatch) -> None:
     patch.setattr(Watch, "look", looking)
 
 
-def go_by_what_was_seen_before_a_pause(patch: MonkeyPatch) -> None:
+def go_by_what_was_seen_before_a_pause(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "is_gone", lambda self, instance_id: instance_id in self._gone)
 
 
-def start_without_waiting_for_the_one_before(patch: MonkeyPatch) -> None:
+def start_without_waiting_for_the_one_before(patch: pytest.MonkeyPatch) -> None:
     async def until_free(self: Succession) -> Any:
         try:
             return await self.lease.predecessor()
@@ -82,7 +85,7 @@ def start_without_waiting_for_the_one_before(patch: MonkeyPatch) -> None:
     patch.setattr(Succession, "until_free", until_free)
 
 
-def replay_instead_of_deciding_again(patch: MonkeyPatch) -> None:
+def replay_instead_of_deciding_again(patch: pytest.MonkeyPatch) -> None:
     async def swap(self: Records, key: str, decide: Callable[[bytes | None], bytes | None]) -> bytes | None:
         async with self._locks.hold(key):
             stored = await self.store.get(key)
@@ -99,7 +102,7 @@ def replay_instead_of_deciding_again(patch: MonkeyPatch) -> None:
     patch.setattr(Records, "_swap", swap)
 
 
-def purge_without_looking_again(patch: MonkeyPatch) -> None:
+def purge_without_looking_again(patch: pytest.MonkeyPatch) -> None:
     async def delete(self: Records, connection_id: str, _agreed: Callable[[WebSocketConnection], bool]) -> bool:
         key = connection_key(connection_id)
         for _ in range(records.MAX_TRIES):
@@ -116,30 +119,30 @@ def purge_without_looking_again(patch: MonkeyPatch) -> None:
     patch.setattr(Records, "delete", delete)
 
 
-def take_out_of_the_index_without_looking_again(patch: MonkeyPatch) -> None:
+def take_out_of_the_index_without_looking_again(patch: pytest.MonkeyPatch) -> None:
     async def restore_to_index(_self: Records, _connection_id: str) -> None: ...
 
     patch.setattr(Records, "restore_to_index", restore_to_index)
 
 
-def forget_the_epoch_at_a_removal(patch: MonkeyPatch) -> None:
+def forget_the_epoch_at_a_removal(patch: pytest.MonkeyPatch) -> None:
     decide = disconnect.decide
 
     def deciding(record: Any, command: Any, order: Any) -> Any:
         verdict = decide(record, command, order)
-        if not verdict.record.is_removed:
+        if isinstance(verdict, Rejected) or not verdict.record.is_removed:
             return verdict
         return replace(verdict, record=verdict.record.changed(epoch=0))
 
     patch.setattr(disconnect, "decide", deciding)
 
 
-def make_again_with_the_first_epoch(patch: MonkeyPatch) -> None:
+def make_again_with_the_first_epoch(patch: pytest.MonkeyPatch) -> None:
     create = WebSocketConnection.create
     patch.setattr(WebSocketConnection, "create", lambda id_, now: create(id_, now).changed(epoch=1))
 
 
-def forget_what_has_ended(patch: MonkeyPatch) -> None:
+def forget_what_has_ended(patch: pytest.MonkeyPatch) -> None:
     end = ownership.end
 
     def ending(record: Any, **how: Any) -> WebSocketConnection:
@@ -148,7 +151,7 @@ def forget_what_has_ended(patch: MonkeyPatch) -> None:
     patch.setattr(ownership, "end", ending)
 
 
-def take_back_too_late(patch: MonkeyPatch) -> None:
+def take_back_too_late(patch: pytest.MonkeyPatch) -> None:
     def take_back(record: Any, *, instance_id: str, epoch: int, now: Any) -> WebSocketConnection | None:
         if record is None or record.epoch != epoch + 1:
             return None
@@ -160,25 +163,26 @@ def take_back_too_late(patch: MonkeyPatch) -> None:
     patch.setattr(ownership, "take_back", take_back)
 
 
-def take_from_the_living(patch: MonkeyPatch) -> None:
+def take_from_the_living(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ownership, "is_offered_to", lambda record, _instance_id: record.handover is not None)
 
 
-FAULTS: list[Plant] = [
-    skip_the_epoch_check,
-    claim_without_raising_the_epoch,
-    drop_the_second_look_after_a_lapse,
-    act_without_a_lease,
-    trust_the_clocks_of_others,
-    take_an_outage_of_the_store_for_deaths,
-    go_by_what_was_seen_before_a_pause,
-    start_without_waiting_for_the_one_before,
-    replay_instead_of_deciding_again,
-    purge_without_looking_again,
-    take_out_of_the_index_without_looking_again,
-    forget_the_epoch_at_a_removal,
-    make_again_with_the_first_epoch,
-    forget_what_has_ended,
-    take_back_too_late,
-    take_from_the_living,
+LIVES = "which lives and has not offered it"
+FAULTS: list[tuple[Plant, str]] = [
+    (skip_the_epoch_check, "wrote the status"),
+    (claim_without_raising_the_epoch, "is given out again"),
+    (drop_the_second_look_after_a_lapse, "which was over before its lease was renewed"),
+    (act_without_a_lease, "without a lease"),
+    (trust_the_clocks_of_others, LIVES),
+    (take_an_outage_of_the_store_for_deaths, LIVES),
+    (go_by_what_was_seen_before_a_pause, LIVES),
+    (start_without_waiting_for_the_one_before, "two processes under one id may act"),
+    (replay_instead_of_deciding_again, "is given out again"),
+    (purge_without_looking_again, "which is no unowned tombstone"),
+    (take_out_of_the_index_without_looking_again, "is lost from the index"),
+    (forget_the_epoch_at_a_removal, "fell from"),
+    (make_again_with_the_first_epoch, "fell from"),
+    (forget_what_has_ended, "which had ended"),
+    (take_back_too_late, LIVES),
+    (take_from_the_living, LIVES),
 ]

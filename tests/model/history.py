@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
-
-import orjson
 
 from handlers.routes import QUERIES, ROUTES
 from runtime.context import Context
 from runtime.dispatch import Dispatch
 from runtime.errors import StoreError
 from runtime.guard import Guard
-from runtime.models.constants import DaprConstants
-from runtime.models.status import ConnectionStatus
 from runtime.ports import DEFAULT_NAMES, Limits
 from runtime.records import Records
 from tests.model.account import Account
 from tests.model.agent import Agent
+from tests.model.agreement import disagreements
 from tests.model.held import Peers
 from tests.model.processes import Process, time
 from tests.model.steps import FRONTS, IDS, LEASE_S, PAUSE_MAX_S, TOMBSTONE_TTL_S, Script, script
@@ -30,7 +26,7 @@ from tests.model.stores import Link, Shared
 from tests.virtual_time import VirtualTimeLoop
 
 LIMITS = Limits(
-    heartbeat_interval_s=LEASE_S / 3,
+    heartbeat_interval_s=0.4 * LEASE_S,
     sweep_interval_s=LEASE_S,
     lease_s=LEASE_S,
     tombstone_ttl_s=TOMBSTONE_TTL_S,
@@ -40,28 +36,15 @@ LIMITS = Limits(
     loop_stall_limit_s=1000,
 )
 QUIET_S = 45.0
+BEGIN = 1_000.0  # where virtual time begins
 
 
-@dataclass(slots=True)
-class Broken:
-    """A history that broke a promise: what, and all that a person needs to understand and to replay it."""
-
-    script: Script
-    faults: list[str]
-    trace: list[tuple[float, str, str]]
-
-    def __str__(self) -> str:
-        story = "\n".join(f"  {at - 1000:8.3f}  {who:6}  {what}" for at, who, what in self.trace)
-        faults = "\n".join(f"  - {fault}" for fault in self.faults)
-        return f"{self.script}\nwhat happened:\n{story}\nbroken:\n{faults}"
-
-
-def play(seed: int) -> Broken | None:
-    """Play the history of a seed; None when it keeps every promise."""
+def play(seed: int) -> History:
+    """Play the history of a seed."""
     history = History(script(seed))
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(history.run())
-    return Broken(history.script, history.account.faults, history.account.trace) if history.account.faults else None
+    return history
 
 
 @dataclass(slots=True)
@@ -87,6 +70,17 @@ class History:
         self.dispatch = {name: self._handlers(front) for name, front in self.fronts.items()}
         self.commands: list[Told] = []
         self.pending = self.started = 0
+
+    def __str__(self) -> str:
+        """All that a person needs to understand it, and to replay it."""
+        story = "\n".join(f"  {at - BEGIN:8.3f}  {who:6}  {what}" for at, who, what in self.account.trace)
+        faults = "\n".join(f"  - {fault}" for fault in self.faults) or "  nothing"
+        return f"{self.script}\nwhat happened:\n{story}\nbroken:\n{faults}"
+
+    @property
+    def faults(self) -> list[str]:
+        """Which promises it broke."""
+        return self.account.faults
 
     async def run(self) -> None:
         for name in self.script.hosts:
@@ -114,7 +108,9 @@ class History:
             asyncio.get_running_loop().call_later(late, self._hint, topic, connection_id)
 
     def _hint(self, topic: str, connection_id: str) -> None:
-        hearing = [agent for agent in self.living() if topic in {"websocket-host", f"websocket-host-{agent.instance_id}"}]
+        hearing = [
+            agent for agent in self.living() if topic in {"websocket-host", f"websocket-host-{agent.instance_id}"}
+        ]
         if hearing:
             agent = self.random.choice(hearing)
             agent.spawn(agent.hear(connection_id))
@@ -190,9 +186,7 @@ class History:
     def _refuse_for_good(self, connection_id: str) -> None:
         self.peers.refuses_for_good.add(connection_id)
 
-    def _tell(
-        self, name: str, id_: str, fields: dict[str, Any], front: str, late: float, again: float | None
-    ) -> None:
+    def _tell(self, name: str, id_: str, fields: dict[str, Any], front: str, late: float, again: float | None) -> None:
         clock = self.fronts[front]
         issued_at = clock.now() + timedelta(microseconds=len(self.commands))  # no two at one time
         command = {"command": name, "id": id_, "commandId": f"c{len(self.commands)}", **fields}
@@ -203,10 +197,12 @@ class History:
             at = front if index == 0 else self.random.choice(FRONTS)
             self.pending += 1
             task = asyncio.get_running_loop().create_task(self._deliver(told, at, delay))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception() and self._broken(done))
+            task.add_done_callback(self._delivered)
 
-    def _broken(self, task: asyncio.Task[None]) -> None:
-        self.account.fault("-", f"a handler broke: {task.exception()!r}")
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.account.fault("-", f"a handler broke: {error!r}")
 
     async def _deliver(self, told: Told, front: str, delay: float) -> None:
         """As a broker does: again and again until it is acknowledged."""
@@ -238,7 +234,7 @@ class History:
         deadline = max([time(), *(process.stands_until for process in processes)]) + QUIET_S
         while time() < deadline and not self.account.faults:
             await asyncio.sleep(1)
-            if not self.living() :  # the last one was draining
+            if not self.living():  # the last one was draining
                 self._start(self.script.hosts[0])
             if not any(self._disagreements()):
                 break
@@ -248,26 +244,7 @@ class History:
 
     def _disagreements(self) -> list[str]:
         found = [f"{self.pending} deliveries have no end"] if self.pending else []
-        index = self.shared.values.get(DaprConstants.INDEX_KEY)
-        listed = orjson.loads(index.value) if index else []
-        sockets: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for (process, id_), epoch in self.account.open.items():
-            sockets[id_].append((process.host_id, epoch))
-        for id_ in IDS:
-            record, open_ = self.account.stored.get(id_), sockets[id_]
-            if record is not None and id_ not in listed:
-                found.append(f"{id_} is lost from the index")
-            is_wanted = record is not None and record["desired"] == "connected"
-            is_wanted = is_wanted and record["generation"] > record["endedGeneration"]
-            if record is None or not is_wanted:
-                is_settled = record is None or (record["status"], record.get("instanceId")) == (0, None)
-                if open_ or not is_settled:
-                    found.append(f"{id_} is not wanted, but there are {open_} and {record}")
-                continue
-            owner = (record.get("instanceId"), record["epoch"])
-            if open_ != [owner] or record["status"] != ConnectionStatus.CONNECTED or record.get("handover"):
-                found.append(f"{id_} is wanted, but there are {open_} and {record}")
-        return found
+        return found + disagreements(self.shared, self.account, IDS)
 
     def _check_outcomes(self) -> None:
         for told in self.commands:

@@ -40,7 +40,7 @@ class Process:
 
     async def stand(self) -> None:
         """Go on when the process does: every wait of it ends here, so nothing happens while it stands still."""
-        while (left := self.stands_until - time()) > 0:
+        while self.stands_until and (left := self.stands_until - time()) > 0:
             await asyncio.sleep(left)
 
     @property

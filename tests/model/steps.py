@@ -52,7 +52,7 @@ def script(seed: int) -> Script:
     skews = {name: 0.0 if agree else round(random.uniform(-SKEW_S, SKEW_S), 1) for name in (*hosts, *FRONTS)}
     dice = _Dice(random, hosts, has_jumps=not agree)
     steps = [dice.connect("a"), dice.connect("b"), ("wait", 1.0)]
-    for _ in range(random.randint(7, 18)):
+    for _ in range(random.randint(5, 12)):
         steps += dice.step()
     return Script(seed, random.choice(list(Manners)), random.random() < 0.3, skews, tuple(steps))
 
@@ -79,12 +79,12 @@ class _Dice:
             (3, lambda: [("lose", self._id())]),
             (1, lambda: [("refuse", self._id(), random.randint(1, 3))]),
             (1, lambda: [("refuse_for_good", self._id())]),
-            (0.5, self._remove_and_make),
+            (0.7, self._remove_and_make),
             (1, lambda: [("slow", self._duration(1, LEASE_S))]),
             (0.5, lambda: [("outage", self._duration(1, 2 * LEASE_S))]),
             (1, self._lose_while_it_stands),
-            (0.5, self._die_and_come_back),
-            (1, lambda: [("refuse", "a", random.randint(1, 3)), ("give", "a"), ("slow", 3.0)]),
+            (0.7, self._die_and_come_back),
+            (2, self._give_to_who_cannot_connect),
         ]
         [draw] = random.choices([draw for _, draw in kinds], [weight for weight, _ in kinds])
         waits = [0.0, self._duration(0, 0.1), *[self._duration(0, 2) for _ in range(3)], self._duration(LEASE_S, 9)]
@@ -108,19 +108,27 @@ class _Dice:
         id_ = self._id()
         wait = self.random.choice([TOMBSTONE_TTL_S + 4, self._duration(TOMBSTONE_TTL_S - 5, TOMBSTONE_TTL_S + 5)])
         make = self._one(self.random.choice(["connect", "connect", "keep"]), id_)
-        return [self._one("disconnect", id_), ("wait", wait), ("slow", 5.0), ("wait", self._duration(0, 5)), make]
+        meanwhile = self.random.choice([[], [("slow", 0.0), *(("pause", name, 3.0) for name in self.hosts)]])
+        purge = [("slow", 5.0), ("wait", self._duration(0, 5)), *meanwhile]
+        return [self._one("disconnect", id_), ("wait", wait), *purge, make]
 
     def _lose_while_it_stands(self) -> list[Step]:
         """The owner comes back without its socket, and with an owner after it."""
-        pauses = [("pause", name, self._duration(LEASE_S + 3, PAUSE_MAX_S)) for name in self.random.sample(self.hosts, 1)]
+        pauses = [
+            ("pause", name, self._duration(LEASE_S + 3, PAUSE_MAX_S)) for name in self.random.sample(self.hosts, 1)
+        ]
         return [*pauses, ("lose", "a"), ("wait", self._duration(LEASE_S, 9))]
+
+    def _give_to_who_cannot_connect(self) -> list[Step]:
+        """Until about the time when it is taken back."""
+        slow = self.random.choice([[], [("slow", 4.0)]])
+        return [("refuse", "a", self.random.randint(1, 3)), ("give", "a"), ("wait", 0.5), *slow, ("wait", 3.0)]
 
     def _die_and_come_back(self) -> list[Step]:
         """Who has seen a host die stands still while that one comes back."""
         dead, other = self.random.sample(self.hosts, 2)
-        away = self._duration(LEASE_S + 2, LEASE_S + 6)
-        stand = ("pause", other, self._duration(LEASE_S, PAUSE_MAX_S))
-        return [("cut", dead, away), ("wait", self._duration(away - 2, away)), stand]
+        away, pause = self._duration(LEASE_S + 2, LEASE_S + 5), self._duration(LEASE_S + 4, PAUSE_MAX_S)
+        return [("cut", dead, away), ("wait", away), ("pause", other, pause), ("wait", pause)]
 
     def _told(self, name: str, id_: str, fields: dict[str, Any]) -> Step:
         """To which handler, how late, and how late once more, if it is delivered twice."""

@@ -171,6 +171,11 @@ async def test_a_host_notes_its_subscription_and_the_age_of_its_last_tick():
     assert await notes() == {"isSubscribed": True, "cronAgeS": 3.0}
     assert (await inbound.notes_from(FakeSidecar(topics=("other",)))())["isSubscribed"] is False
     assert await inbound.notes_from(FakeSidecar(absent=1))() == {}
+    heard = [world.resident.sweeper.is_deaf]
+    assert (await inbound.notes_from(FakeSidecar(topics=("other",)))())["isSubscribed"] is False
+    heard.append(world.resident.sweeper.is_deaf)
+    await notes()
+    assert [*heard, world.resident.sweeper.is_deaf] == [False, True, False], "it must be missing twice in a row"
 
 
 def test_names_of_a_newer_version_are_passed_over():

@@ -13,6 +13,7 @@ from runtime.adapters.dapr.deliveries import Delivery
 from runtime.dapr import Inbound
 from runtime.errors import TransientError
 from runtime.models.events import Event
+from runtime.ports import Limits
 from runtime.settings import Settings
 from tests.unit.world import URL, World
 from tests.virtual_time import virtual_time
@@ -114,6 +115,23 @@ async def test_a_nudge_and_a_tick_of_cron_make_the_host_look():
             await triggers.bindings["health-sweep"](b"", {})
             await world.settle()
             assert (await world.record("c")).instance_id == "me"
+
+
+@virtual_time
+async def test_only_a_nudge_that_any_host_may_get_may_be_passed_on():
+    world = World(Limits(max_connections=0))
+    triggers = an_inbound("host", world).triggers()
+    await triggers.topics[NUDGES].receive(a_delivery(NUDGES, b"a"))
+    await triggers.topics[OWN].receive(a_delivery(OWN, b"b"))
+    await triggers.topics[NUDGES].receive(a_delivery(NUDGES, b"both"))
+    await triggers.topics[OWN].receive(a_delivery(OWN, b"both"))
+    await triggers.topics[NUDGES].receive(a_delivery(NUDGES, b"x||y"))
+    await triggers.topics[OWN].receive(a_delivery(OWN, b""))
+    found = {}
+    for _ in range(len(world.host.agenda)):
+        async with world.host.agenda.next() as (id_, is_for_any):
+            found[id_] = is_for_any
+    assert found == {"a": True, "b": False, "both": False}
 
 
 @virtual_time

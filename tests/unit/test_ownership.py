@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime import ownership
 from runtime.errors import OwnershipLostError
 from runtime.models.connection import Aspect, Desired, WebSocketConnection
+from runtime.models.outcome import OutcomeStatus, outcome_of
 from runtime.models.status import ConnectionStatus
 from runtime.ownership import Step
 
@@ -109,3 +110,11 @@ def test_a_tombstone_is_purged_after_its_time_and_never_while_it_is_owned():
     assert step(tombstone, now=later) is Step.PURGE
     assert step(tombstone, now=later - timedelta(seconds=2)) is not Step.PURGE
     assert step(tombstone.changed(instance_id="me"), now=later) is not Step.PURGE
+
+
+def test_a_tombstone_of_a_command_that_was_long_on_its_way_is_kept_as_long_as_any():
+    issued = NOW - timedelta(seconds=2 * DAY_S)
+    outcome = outcome_of("c", "disconnect", "a", OutcomeStatus.ACCEPTED, "removed", NOW)
+    tombstone = a_record(desired=Desired.REMOVED, created_at=issued, applied={Aspect.LIFE: issued}).keeping(outcome)
+    assert step(tombstone) is not Step.PURGE
+    assert step(tombstone, now=NOW + timedelta(seconds=DAY_S + 1)) is Step.PURGE

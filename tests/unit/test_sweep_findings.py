@@ -14,7 +14,7 @@ from tests.unit.cluster import LIMITS, Cluster
 from tests.unit.world import URL, World
 from tests.virtual_time import virtual_time
 
-NUDGED_S = 5.0
+SOON_S = 5.0
 
 
 async def rewrite(cluster: Cluster | World, key: str, value: bytes) -> None:
@@ -84,27 +84,20 @@ def test_a_connected_record_without_an_owner_is_put_right(status: ConnectionStat
 
 @virtual_time
 async def test_a_host_without_its_subscription_says_so_once_and_looks_every_few_seconds_until_it_is_there():
-    async with Cluster(2).running() as cluster:
+    async with Cluster(2, replace(LIMITS, rebalances=False)).running() as cluster:
         await cluster.settle(10)
         member = cluster.members["A"]
-        mine = next(f"c{n}" for n in range(99) if place_of("A", f"c{n}", ["A", "B"]) == 0)
-        await cluster.connect("a")
-        await cluster.settle(1)
+        first, second = [id_ for id_ in (f"c{n}" for n in range(99)) if place_of("A", id_, ["A", "B"]) == 0][:2]
         cluster.topics.is_lossy = True
         member.sweeper.hear(is_subscribed=False)  # as a sidecar says that has not asked yet
-        await cluster.settle(NUDGED_S + LIMITS.heartbeat_interval_s)
+        await cluster.settle(10)
         assert not member.sweeper.is_deaf
         for _ in range(3):
             member.sweeper.hear(is_subscribed=False)
-        await cluster.connect(mine)
-        holder = next(each for each in cluster.members.values() if "a" in each.held)
-        for each in {member, holder}:
-            each.sweeper.hear(is_subscribed=False)
-            each.sweeper.hear(is_subscribed=False)
-        await cluster.command("disconnect", id="a")
-        await cluster.settle(NUDGED_S + LIMITS.heartbeat_interval_s)
-        assert cluster.holders_of(mine) == ["A"]
-        assert cluster.holders_of("a") == []
+        for command, id_, holders in (("connect", first, ["A"]), ("connect", second, ["A"]), ("disconnect", first, [])):
+            await cluster.command(command, id=id_, autoReconnect=True, **({"url": URL} if command == "connect" else {}))
+            await cluster.settle(SOON_S + LIMITS.heartbeat_interval_s)
+            assert cluster.holders_of(id_) == holders
         assert [event for event, _ in member.observer.warnings] == ["not_subscribed"]
         assert sum("is not subscribed to websocket-host-A" in data["reason"] for data in cluster.data("notice")) == 1
         member.sweeper.hear(is_subscribed=True)
@@ -146,4 +139,4 @@ async def test_an_entry_of_the_index_that_no_key_can_hold_is_said_and_in_nobodys
         assert not any("||" in key for key in asked)
         assert (await world.record()).status is ConnectionStatus.CONNECTED
         assert sorted(data["connectionId"] for data in world.data("notice")) == ["", "x||y", "z" * 600]
-        assert [view["id"] for view in await world.command("connections")] == ["a"]  # type: ignore[index]
+        assert [view["id"] for view in await world.command("connections")] == ["a"]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from tests.acceptance.dapr.fleet import Fleet, running_fleet
 from tests.acceptance.dapr.stack import Stack, running_stack
 from tests.acceptance.feed import FeedProcess, feeding
 
@@ -29,3 +30,16 @@ async def feed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FeedPr
     """A peer that counts."""
     async with feeding(tmp_path_factory.mktemp("feed")) as feed:
         yield feed
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lasting_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    async with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fleet(lasting_fleet: Fleet) -> Fleet:
+    """Three hosts that share connections, all of them up, with a new account."""
+    await lasting_fleet.settle()
+    return lasting_fleet

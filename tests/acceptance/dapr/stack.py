@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -43,8 +43,17 @@ async def eventually(
 class App(Process):
     """A `wsm run --profile dapr`. It is ready when it says so, and logs JSON."""
 
-    def __init__(self, mode: str, folder: Path, *args: str, app_port: int, grpc_port: int, **env: str) -> None:
-        command = [*WSM, "run", "--profile", "dapr", "--mode", mode, "--log-format", "json", "--allow-private"]
+    def __init__(
+        self,
+        mode: str,
+        folder: Path,
+        *args: str,
+        app_port: int,
+        grpc_port: int,
+        program: Sequence[str] = WSM,
+        **env: str,
+    ) -> None:
+        command = [*program, "run", "--profile", "dapr", "--mode", mode, "--log-format", "json", "--allow-private"]
         ports = {"APP_PORT": str(app_port), "DAPR_GRPC_PORT": str(grpc_port), "WSM_OPS_PORT": "0"}
         super().__init__(mode, [*command, *args], folder, lambda: bool(self.logged("started")), env={**ports, **env})
         self.app_port, self._begin = app_port, 0
@@ -89,13 +98,22 @@ class Pair:
         self.sidecar.kill()
 
 
-def make_pair(mode: str, app_id: str, folder: Path, resources: Path, env: Mapping[str, str], *args: str) -> Pair:
-    """An app of a mode and its sidecar, started as `make up` does."""
+def make_pair(
+    mode: str,
+    app_id: str,
+    folder: Path,
+    resources: Path,
+    env: Mapping[str, str],
+    *args: str,
+    names: Path | None = None,
+    program: Sequence[str] = WSM,
+) -> Pair:
+    """An app of a mode and its sidecar, started as `make up` does. `names`: see `Sidecar`."""
     (app_port,) = free_ports(1)
     health = ("--enable-app-health-check",)
-    sidecar = Sidecar(app_id, resources, folder, app_port=app_port, env=env, args=health, names=folder)
+    sidecar = Sidecar(app_id, resources, folder, app_port=app_port, env=env, args=health, names=names or folder)
     tokens = {key: value for key, value in env.items() if key.endswith("API_TOKEN")}
-    app = App(mode, folder, *args, app_port=app_port, grpc_port=sidecar.grpc_port, **tokens)
+    app = App(mode, folder, *args, app_port=app_port, grpc_port=sidecar.grpc_port, program=program, **tokens)
     return Pair(app, sidecar)
 
 
@@ -137,26 +155,31 @@ class Outsider:
 
 @dataclass
 class Stack:
-    """All that runs."""
+    """All that runs. `hosts`: by their ids."""
 
     folder: Path
     redis: Broker
     mosquitto: Broker
     handlers: Pair
-    host: Pair
+    hosts: dict[str, Pair]
     outsider: Outsider
+
+    @property
+    def host(self) -> Pair:
+        """The first one; most tests have no other."""
+        return next(iter(self.hosts.values()))
 
     async def heal(self) -> None:
         """Start again whatever an earlier test has left dead or paused."""
         for process in (self.redis.process, self.mosquitto.process):
             if not process.is_alive:
                 process.start()
-        for pair in (self.handlers, self.host):
+        for pair in (self.handlers, *self.hosts.values()):
             pair.spawn()
         await self.until_up()
 
     async def until_up(self) -> None:
-        for pair in (self.handlers, self.host):
+        for pair in (self.handlers, *self.hosts.values()):
             await pair.until_up()
 
     def stream(self, topic: str = EVENTS) -> Stream:
@@ -186,8 +209,10 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """The stack for a block; nothing is left of it."""
+async def running_stack(
+    folder: Path, *args: str, hosts: Sequence[str] = ("host-1",), program: Sequence[str] = WSM
+) -> AsyncIterator[Stack]:
+    """The stack for a block; nothing is left of it. `args`: for handlers and hosts; `program`: what a host runs."""
     secrets = folder / "secrets.json"
     secrets.write_text("{}")
     resources = COMPONENTS / "local"
@@ -195,15 +220,25 @@ async def running_stack(folder: Path) -> AsyncIterator[Stack]:
         redis = stack.enter_context(running_redis(folder, keeps=True))
         mosquitto = stack.enter_context(running_mosquitto(folder))
         env = {**redis.env, **mosquitto.env, "SECRETS_FILE": str(secrets)}
-        handlers = make_pair("handlers", HANDLERS, folder, resources, env)
-        host = make_pair("host", HOST, folder, resources, env, "--instance-id", "host-1")
-        for pair in (handlers, host):
+        handlers = make_pair("handlers", HANDLERS, folder, resources, env, *args)
+        pairs = {id_: make_host(id_, folder, resources, env, *args, program=program) for id_ in hosts}
+        for pair in (handlers, *pairs.values()):
             stack.callback(pair.kill)
             pair.spawn()
         outsider = await stack.enter_async_context(running_outsider(folder, resources, env))
-        running = Stack(folder, redis, mosquitto, handlers, host, outsider)
+        running = Stack(folder, redis, mosquitto, handlers, pairs, outsider)
         await running.until_up()
         yield running
+
+
+def make_host(
+    id_: str, folder: Path, resources: Path, env: Mapping[str, str], *args: str, program: Sequence[str] = WSM
+) -> Pair:
+    """A host with its sidecar, whose logs lie in a folder of its own."""
+    (own := folder / id_).mkdir()
+    return make_pair(
+        "host", HOST, own, resources, env, *args, "--instance-id", id_, names=folder, program=program
+    )
 
 
 @asynccontextmanager

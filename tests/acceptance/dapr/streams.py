@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BufferedReader
 from socket import create_connection
@@ -16,7 +17,8 @@ from tests.acceptance.ledger import Ledger
 class Stream:
     """One topic from its begin. An event that was published again under its id is read once, and counted.
 
-    A frame says the same each time; a repeated command may be answered anew at another time.
+    A frame says the same each time; a repeated command may be answered anew at another time. `fresh` keeps no events,
+    and leaves none in Redis; `read` keeps all.
     """
 
     port: int
@@ -24,21 +26,31 @@ class Stream:
     events: list[dict[str, Any]] = field(default_factory=list)
     repeats: int = 0
     _last: str = "-"
-    _said: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    _said: dict[str, int] = field(default_factory=dict)
 
     def read(self) -> list[dict[str, Any]]:
         """Every event so far."""
+        self.events += self._read()
+        return self.events
+
+    def fresh(self) -> list[dict[str, Any]]:
+        """Every event since the last call."""
+        events = list(self._read())
+        ask(self.port, "XTRIM", self.topic, "MINID", "~", self._last.lstrip("(-") or "0")
+        return events
+
+    def _read(self) -> Iterator[dict[str, Any]]:
         for id_, fields in ask(self.port, "XRANGE", self.topic, self._last, "+"):
             self._last = f"({id_.decode()}"
             event = orjson.loads(fields[fields.index(b"data") + 1])
-            says = event["type"], *((event["time"], event["data"]) if event["type"].endswith(".frame") else ())
+            is_frame = event["type"].endswith(".frame")
+            says = hash((event["type"], event["time"], orjson.dumps(event["data"])) if is_frame else event["type"])
             if event["id"] not in self._said:
                 self._said[event["id"]] = says
-                self.events.append(event)
+                yield event
             else:
                 self.repeats += 1
                 assert self._said[event["id"]] == says, f"two events are called {event['id']}"
-        return self.events
 
     def data(self, kind: str) -> list[dict[str, Any]]:
         """The data of all events of a kind."""
@@ -61,9 +73,9 @@ class Published:
         told, frames = self.told.read(), self.frames.read()
         for event in told[self._told :]:
             if event["data"].get("connectionId") in self.ids:
-                self.ledger.take(orjson.dumps(event))
+                self.ledger.take_event(event)
         for event in frames[self._frames :]:
-            self.ledger.take(orjson.dumps(event))
+            self.ledger.take_event(event)
         self._told, self._frames = len(told), len(frames)
         return self.ledger
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.dapr.stack import HOST, PATIENCE_S, Pair, Stack, make_pair
+from tests.acceptance.dapr.stack import HOST, PATIENCE_S, Pair, Stack, eventually, make_pair
 from tests.sidecar import COMPONENTS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
@@ -74,8 +74,12 @@ async def test_a_host_that_is_told_to_drain_does_and_the_next_process_is_not_bou
     async with another_host(stack, tmp_path, *QUICK, "drained") as pair:
         await pair.until_up()
         await until_shown(stack, "drained", lambda host: host["state"] == "running", "it beats")
-        outcome = await stack.outsider.invoke("drain", instance="drained")
-        assert outcome["status"] == "accepted", outcome
+        outcome = await stack.outsider.invoke("drain", instance="nobody")
+        assert outcome["status"] == "rejected", outcome
+        await stack.outsider.command(command="drain", instance="nobody", commandId="drain-by-topic")
+        stack.mqtt(command="drain", instance="drained", commandId="drain-by-binding")
+        await eventually(lambda: stack.outsider.ends_of("drain-by-topic") == ["rejected"], "it ends by topic")
+        await eventually(lambda: stack.outsider.ends_of("drain-by-binding") == ["accepted"], "it ends by binding")
         await until_shown(stack, "drained", lambda host: host["isDraining"], "its lease says that it drains")
         assert await asyncio.to_thread(pair.app.stop) == 0
         await asyncio.to_thread(pair.app.start)
