@@ -67,7 +67,7 @@ class Claims:
         return record.instance_id in {None, self.instance_id}
 
     def _last_word(self, record: WebSocketConnection) -> datetime | None:
-        """Up to when its owner, dead by now, had published what it read."""
-        if self._is_ours(record):
+        """Up to when its owner, dead by now, had published what it read: all, where it has let go of the record."""
+        if record.instance_id == self.instance_id:
             return self.inheritance.read_until
-        return self.others.last_word_of(record.instance_id or "")
+        return self.others.last_word_of(record.instance_id) if record.instance_id is not None else None

@@ -19,6 +19,7 @@ from runtime.host.publisher import Lanes
 from runtime.host.queue import FrameQueue
 from runtime.host.queues import Queues
 from runtime.host.room import Room
+from runtime.host.shares import Shares
 from runtime.host.tools import Tools
 from runtime.host.unheld import Unheld
 from runtime.host.watch import Others
@@ -55,11 +56,12 @@ class Host:
     _told_to_drain: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.mover = Mover(self.instance_id, self.tools, self.limits, self.keepers, lambda: self.is_draining)
+        shares = Shares(self.others)
+        self.mover = Mover(self.instance_id, self.tools, self.limits, self.keepers, shares, lambda: self.is_draining)
         self.unheld = Unheld(self.tools, self.limits, self.step)
         self._queues = Queues(self.lanes, self.tools.announcer)
         self._room = Room(self.instance_id, self.tools, self.limits.max_connections, lambda: len(self.keepers))
-        self._assignment = Assignment(self.instance_id, self._room, self.others)
+        self._assignment = Assignment(self.instance_id, self._room, shares)
         self._claims = Claims(self.instance_id, self.tools, self.others, self.inheritance, self.step)
 
     def nudge(self, connection_id: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from runtime import placement
 from runtime.host.keeper import Keeper
+from runtime.host.shares import Shares
 from runtime.host.tools import Tools
 from runtime.placement import Share
 from runtime.ports import Limits
@@ -24,8 +25,8 @@ class Mover:
     tools: Tools
     limits: Limits
     keepers: Mapping[str, Keeper]
+    shares: Shares
     is_draining: Callable[[], bool]
-    _given: Counter[str] = field(default_factory=Counter)  # since the leases were read that are known now
 
     async def run(self) -> None:
         """Rebalance again and again, until cancelled; each time the leases must tell first what the last one did."""
@@ -36,7 +37,8 @@ class Mover:
 
     async def rebalance(self) -> None:
         """Hand over what exceeds the fair share."""
-        wanted = placement.excess(self.instance_id, self._shares() | {self.instance_id: self._own_share()})
+        own = Share(len(self.keepers), self.limits.max_connections)
+        wanted = placement.excess(self.instance_id, self.shares.of_others() | {self.instance_id: own})
         for to, count in wanted.items():
             movable = [keeper for keeper in self.keepers.values() if keeper.can_move]
             for keeper in movable[:count]:
@@ -52,13 +54,12 @@ class Mover:
         clock = self.tools.clock
         deadline = clock.monotonic() + within_s
         tries: Counter[str] = Counter()
-        self._given.clear()
-        if not self._shares():
+        if not self.shares.of_others():
             return
         while (left_s := deadline - clock.monotonic()) > 0:
             ready = [id_ for id_, keeper in self.keepers.items() if keeper.can_move and tries[id_] < TRIES]
             for id_ in ready[: self._room()]:
-                to = placement.lightest(self._shares())
+                to = placement.lightest(self.shares.of_others())
                 if to is None:
                     return
                 tries[id_] += 1
@@ -68,18 +69,8 @@ class Mover:
             await clock.sleep(LOOK_EVERY_S)
 
     def _hand_over(self, keeper: Keeper, to: str, within_s: float) -> None:
-        self._given[to] += 1
+        self.shares.give(to, keeper.record.id)
         keeper.hand_over(to, within_s, lambda: not self.is_draining())
-
-    def _shares(self) -> dict[str, Share]:
-        """The others, as their leases show them, and with what they were given since."""
-        return {
-            id_: Share(lease.load + self._given[id_], lease.max_connections)
-            for id_, lease in self.tools.others.living().items()
-        }
-
-    def _own_share(self) -> Share:
-        return Share(len(self.keepers), self.limits.max_connections)
 
     def _moving(self) -> int:
         return sum(keeper.is_moving for keeper in self.keepers.values())
@@ -94,4 +85,3 @@ class Mover:
     async def _until_nothing_moves(self) -> None:
         while self._moving():
             await self.tools.clock.sleep(LOOK_EVERY_S)
-        self._given.clear()

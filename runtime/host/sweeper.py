@@ -18,6 +18,7 @@ DEAF_INTERVAL_S = 5.0
 SAID_TWICE = 2
 MAX_AHEAD = 1000  # records that a pass has found, and that nobody has looked at yet
 WAIT_S = 0.1
+RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -86,11 +87,13 @@ class Sweeper:
     async def _keep_ticking(self) -> None:
         clock, limits = self.host.tools.clock, self.host.limits
         while True:
+            pause_s = self._interval_s() if self.watch is None else limits.heartbeat_interval_s
             try:
                 await self.tick()
             except (StoreError, GarbageRecordError) as error:
                 self._warn(error)
-            await clock.sleep(self._interval_s() if self.watch is None else limits.heartbeat_interval_s)
+                pause_s = min(RETRY_S, pause_s)  # a long pause without a look makes all counts begin anew
+            await clock.sleep(pause_s)
 
     async def _keep_passing(self) -> None:
         while True:

@@ -23,9 +23,9 @@ class Others(Protocol):
         """Whether a host is known to be dead or to have ended, so that its records may be claimed."""
 
     async def look_again(self, instance_id: str) -> None:
-        """Read the lease of a host that is gone: it may have begun anew, and own what was read since. Raises StoreError.
+        """Read the lease of a host that is gone: it may have begun anew, and own what was read since.
 
-        A record that still names it may be claimed if it was read before this, and has not changed.
+        Raises StoreError. A record that still names it may be claimed if it was read before this, and has not changed.
         """
 
     def last_word_of(self, instance_id: str) -> datetime | None:

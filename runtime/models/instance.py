@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from runtime.models.constants import ID
 from runtime.models.wire import UtcTime, WireModel
+
+
+def _possible(ids: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(id_ for id_ in ids if re.match(ID, id_))
+
+
+Ids = Annotated[tuple[str, ...], AfterValidator(_possible)]
+"""Ids of hosts; what cannot be one is left out, since one of them would make every read of leases fail."""
 
 
 class Instance(WireModel):
@@ -30,8 +44,8 @@ class Instance(WireModel):
 class InstanceList(WireModel):
     """The key `websocket.instances`: all that have a lease, and those of them that were told to drain."""
 
-    ids: tuple[str, ...] = ()
-    draining: tuple[str, ...] = ()
+    ids: Ids = ()
+    draining: Ids = ()
 
     def with_fresh(self, instance_id: str) -> InstanceList:
         """A host that has just started: listed, and not told anything yet."""

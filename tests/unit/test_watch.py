@@ -157,6 +157,21 @@ async def test_the_last_word_of_a_dead_host_is_remembered_even_without_its_lease
 
 
 @virtual_time
+async def test_an_id_on_the_list_that_no_host_can_have_is_in_nobodys_way():
+    leases = Leases()
+    await leases.beat("a")
+    await leases.list("a||b", "a", "")
+    asked: list[str] = []
+
+    async def before(_: str, keys: str) -> None:
+        asked.append(keys)
+
+    leases.store.before = before
+    await leases.look()
+    assert asked == ["websocket.instances", "websocket.instance.a"]
+
+
+@virtual_time
 async def test_a_garbage_lease_is_as_good_as_none_and_in_nobodys_way():
     leases = Leases()
     await leases.beat("a")
