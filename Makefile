@@ -17,6 +17,7 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest tests/unit tests/contract tests/integration --cov
+	$(BIN)/pytest tests/model
 	$(BIN)/pytest tests/acceptance
 endif
 

@@ -63,10 +63,11 @@ class Departure:
     async def run(self) -> Ending:
         """Offer the connection, and wait until the other host is connected. Raises nothing."""
         try:
-            await self._offer()
+            with suppress(StoreError):  # it may be offered all the same
+                await self._offer()
             if not await self._until(lambda: self.is_taken) and await self._withdraw():
                 return Ending.KEPT
-        except (StoreError, GarbageRecordError) as error:
+        except GarbageRecordError as error:
             self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
             return Ending.KEPT
         except OwnershipLostError:
@@ -104,18 +105,26 @@ class Departure:
         await self.tools.nudge(self.to, self.connection_id)
 
     async def _withdraw(self) -> bool:
-        """Take the offer back; False when the connection was taken just now. Raises as `run` translates."""
-        try:
-            await self.tools.records.update(
-                self.connection_id,
-                lambda record: ownership.withdraw(record, instance_id=self.instance_id, epoch=self.epoch),
-            )
-        except OwnershipLostError:
-            await self._look()
-            if self.is_taken:
-                return False
-            raise
-        return True
+        """Take the offer back; False when the connection was taken just now. Raises as `run` translates.
+
+        However long that takes: an offer that stays would be taken when its owner no longer expects it.
+        """
+        while True:
+            try:
+                await self.tools.records.update(
+                    self.connection_id,
+                    lambda record: ownership.withdraw(record, instance_id=self.instance_id, epoch=self.epoch),
+                )
+            except StoreError as error:
+                self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
+                await self.tools.clock.sleep(RETRY_S)
+            except OwnershipLostError:
+                await self._look()
+                if self.is_taken:
+                    return False
+                raise
+            else:
+                return True
 
     async def _take_back(self) -> Ending:
         clock, ours = self.tools.clock, (self.instance_id, self.epoch + 2)

@@ -196,9 +196,10 @@ class Host:
         if step is Step.CLAIM:
             await self._claim(record, term, is_for_any=is_for_any)
             return
+        if step in {Step.END, Step.RELEASE} and record.instance_id not in {None, self.instance_id}:
+            await self.others.look_again(record.instance_id or "")
+            step = self.step(record)
         if step in {Step.END, Step.RELEASE}:
-            if record.instance_id not in {None, self.instance_id}:
-                await self.others.look_again(record.instance_id)
             owed = self.inheritance.owed_for(connection_id) or self.others.last_word_of(record.instance_id or "")
             await self.unheld.settle(connection_id, step, owed)
         if step is Step.PURGE:

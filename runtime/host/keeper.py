@@ -181,6 +181,8 @@ class Keeper:
                 await self._has_arrived.wait()  # what the host before has read comes first
                 continue
             if reason is not None or not record.is_wanted:
+                if self._moving is not None:
+                    self._moving.cancel()  # or it might take back what ends here
                 self.queue.let_go()
                 if blind.is_inherited:  # no socket of this epoch has announced it
                     blind.announce(record)
