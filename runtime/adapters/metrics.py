@@ -33,6 +33,7 @@ class PrometheusMeters(Collector):
         self._commands: Counter[tuple[str, str]] = Counter()
         self._gaps: Counter[str] = Counter()
         self._redials: Counter[str] = Counter()
+        self._handovers: Counter[str] = Counter()
         self._published: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self._failures: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self._dropped = self._dead_letters = 0
@@ -57,6 +58,9 @@ class PrometheusMeters(Collector):
     def gap_announced(self, kind: str, frames: int) -> None:
         self._gaps[kind] += 1
         self._dropped += frames
+
+    def handed_over(self, *, is_complete: bool) -> None:
+        self._handovers["yes" if is_complete else "no"] += 1
 
     def redial_planned(self, failure: str) -> None:
         self._redials[failure] += 1
@@ -90,6 +94,9 @@ class PrometheusMeters(Collector):
         yield _counter("frames_dropped", "Frames read, numbered and not published.", self._dropped)
         yield _counter("gaps", "Announced gaps.", self._gaps, "kind")
         yield _counter("publish_failures", "Publish calls that failed; most are tried again.", self._failures, "kind")
+        yield _counter(
+            "handovers", "Epochs that ended in a handover, without a gap or with one.", self._handovers, "complete"
+        )
         yield _counter("reconnects", "Tries to connect again, by what went wrong.", self._redials, "failure")
         yield _commands(self._commands)
         yield _counter("dead_letters", "What was refused for good.", self._dead_letters)

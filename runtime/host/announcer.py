@@ -95,6 +95,7 @@ class Announcer:
 
     def handed_over(self, record: WebSocketConnection, last_sequence: int, *, is_complete: bool) -> None:
         """An epoch of this host has ended, and all its frames are published."""
+        self.meters.handed_over(is_complete=is_complete)
         now = self.clock.now()
         handed_over = HandedOver(
             connection_id=record.id,

@@ -76,7 +76,7 @@ class Mover:
         return sum(keeper.is_moving for keeper in self.keepers.values())
 
     def _room(self) -> int:
-        return max(0, self.limits.max_handshakes // 2 - self._moving())
+        return max(0, self.limits.max_handshakes - self._moving())
 
     async def _until_there_is_room(self) -> None:
         while not self._room():

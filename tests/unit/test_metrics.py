@@ -208,3 +208,17 @@ async def test_nothing_of_a_connection_is_a_label():
         assert "wsm_loop_lag_seconds 0.5" in page
         assert "very-own" not in page
         assert "feed.example" not in page
+
+
+@virtual_time
+async def test_handovers_are_counted_by_whether_they_were_complete():
+    scraped = Scraped()
+    async with scraped.world.running() as world:
+        await world.connect()
+        record = await world.record()
+        for is_complete in (True, True, False):
+            world.announcer.handed_over(record, 7, is_complete=is_complete)
+        await world.settle()
+        page = scraped.page()
+        assert (page[("wsm_handovers_total", "yes")], page[("wsm_handovers_total", "no")]) == (2, 1)
+        assert world.data("handover")[0]["lastSequence"] == 7
