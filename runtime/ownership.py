@@ -85,10 +85,12 @@ def published_until(record: WebSocketConnection, read_until: datetime | None) ->
     The record and the lease each know a time after which nothing is certain: the earlier one counts, since frames
     that were read before the socket was lost may have died in memory. That of a Connected record is the begin of the
     gap that its socket has announced; it counts until the lease has been renewed after that, and so knows of it. While
-    a handover is open, it is what the lease of the host before knew: that host may have died since.
+    it takes the connection over, it is what the lease of the host before knew: that host may have died since. What it
+    has only offered itself is as it was.
     """
     lease_knows = read_until is not None and record.updated_at is not None and read_until > record.updated_at
-    if record.status is _S.CONNECTED and lease_knows and record.handover is None:
+    is_arriving = record.handover is not None and record.handover.epoch != record.epoch
+    if record.status is _S.CONNECTED and lease_knows and not is_arriving:
         return read_until
     return min((moment for moment in (record.read_until, read_until) if moment is not None), default=None)
 
@@ -129,18 +131,27 @@ def end(
     generation: int,
     reason: str | None,
     now: datetime,
+    is_published: bool = True,
 ) -> WebSocketConnection:
-    """This generation is over: Disconnected, unowned, not dialled again until a command asks for it."""
+    """This generation is over: Disconnected, not dialled again until a command asks for it.
+
+    Unowned too, if all that was read is published; else nobody may publish before this owner has, and so lets go.
+    """
     owned = check_owner(record, instance_id, epoch)
     return owned.changed(
         status=transition(owned.status, _S.DISCONNECTED),
-        instance_id=None,
+        instance_id=None if is_published else instance_id,
         ended_generation=max(owned.ended_generation, generation),
         last_error=reason,
         updated_at=now,
         read_until=None,
         handover=None,
     )
+
+
+def let_go(record: WebSocketConnection | None, *, instance_id: str, epoch: int) -> WebSocketConnection:
+    """What has ended is published by now. Raises OwnershipLostError."""
+    return check_owner(record, instance_id, epoch).changed(instance_id=None)
 
 
 def release(

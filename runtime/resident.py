@@ -29,6 +29,7 @@ from runtime.ports import Clock, Gauges, Limits, Observer, Ports, StateStore
 from runtime.records import Records
 
 LAST_WORD_S = 5.0
+STRICT_MARGIN_S = 1.0  # twice the time between two looks at the lease: sockets are closed before it has run out
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def assemble_resident(
         clock,
         observer,
         limits.heartbeat_interval_s,
-        limits.lease_s,
+        limits.lease_s - (STRICT_MARGIN_S if limits.is_strict else 0),
         limits.loop_stall_limit_s,
         lambda: pulse.latest if heart is not None else pulse.take(),
     )

@@ -28,6 +28,7 @@ from runtime.models.status import ConnectionStatus
 from runtime.ports import NO_METERS, Clock, Limits, Meters, Names, Observer
 
 EVENTS_MAX_BYTES = 16 * MIB
+LOOK_EVERY_S = 0.1
 
 
 @dataclass(slots=True)
@@ -62,6 +63,11 @@ class Announcer:
         """The earliest begin of all that is not published yet."""
         return min((entry.received for entry in self.queue), default=None)
 
+    async def until_gaps_are_told(self, connection_id: str) -> None:
+        """Return when every gap of a connection that was announced is published."""
+        while any(entry.event.type == GAP and entry.event.subject == connection_id for entry in self.queue):
+            await self.clock.sleep(LOOK_EVERY_S)
+
     def status(
         self,
         record: WebSocketConnection,
@@ -94,7 +100,7 @@ class Announcer:
         self.put(event, since)
 
     def handed_over(self, record: WebSocketConnection, last_sequence: int, *, is_complete: bool) -> None:
-        """An epoch of this host has ended, and all its frames are published."""
+        """An epoch of this host has ended: no frame of it comes after this sequence."""
         self.meters.handed_over(is_complete=is_complete)
         now = self.clock.now()
         handed_over = HandedOver(

@@ -9,7 +9,6 @@ from datetime import datetime
 from runtime import ownership
 from runtime.host.inheritance import Inheritance
 from runtime.host.tools import Tools
-from runtime.host.watch import Others
 from runtime.models.connection import WebSocketConnection
 from runtime.ownership import Step
 
@@ -20,9 +19,9 @@ class Claims:
 
     instance_id: str
     tools: Tools
-    others: Others
     inheritance: Inheritance
     step_of: Callable[[WebSocketConnection], Step]
+    read_until: Callable[[], datetime]
 
     async def claim(self, connection_id: str) -> WebSocketConnection | None:
         """Own it under the next epoch; None when it is not to be claimed by now. Raises StoreError.
@@ -42,18 +41,18 @@ class Claims:
             if record is None or self.step_of(record) is not Step.CLAIM:
                 return None
             owner = record.instance_id or ""
-            from_living = not self._is_ours(record) and not self.others.is_gone(owner)
+            from_living = not self._is_ours(record) and not self.tools.others.is_gone(owner)
             if not (self._is_ours(record) or from_living or (owner, record.epoch) == sure_of):
                 doubted = owner, record.epoch
                 return None
             claimed = ownership.claim(
-                record, self.instance_id, clock.now(), self._last_word(record), from_living=from_living
+                record, self.instance_id, clock.now(), self.last_word(record), from_living=from_living
             )
             return claimed
 
         stored = await self.tools.records.update(connection_id, decide)
         if doubted is not None:
-            await self.others.look_again(doubted[0])
+            await self.tools.others.look_again(doubted[0])
             sure_of = doubted
             stored = await self.tools.records.update(connection_id, decide)
         return stored if claimed is not None else None
@@ -63,16 +62,16 @@ class Claims:
         owner, handover = record.instance_id, record.handover
         if owner == self.instance_id:
             return False
-        return owner is None or self.others.is_gone(owner) or (handover is not None and handover.to is None)
+        return owner is None or self.tools.others.is_gone(owner) or (handover is not None and handover.to is None)
 
     def _is_ours(self, record: WebSocketConnection) -> bool:
         return record.instance_id in {None, self.instance_id}
 
-    def _last_word(self, record: WebSocketConnection) -> datetime | None:
+    def last_word(self, record: WebSocketConnection) -> datetime | None:
         """Up to when its owner, dead by now, had published what it read: all, where it has let go of the record."""
         if record.instance_id == self.instance_id:
-            return self.inheritance.read_until
-        return self.others.last_word_of(record.instance_id) if record.instance_id is not None else None
+            return self.inheritance.owed_for(record.id) or self.read_until()
+        return self.tools.others.last_word_of(record.instance_id) if record.instance_id is not None else None
 
 
 def _claim_of(record: WebSocketConnection) -> tuple[str | None, int]:

@@ -90,15 +90,22 @@ class Courier:
                 continue
 
     async def fail_all(self, why: str) -> None:
-        """The connection has ended: nothing that waits will be sent. Raises StoreError, GarbageRecordError."""
+        """The connection has ended: nothing that waits will be sent. Raises StoreError, GarbageRecordError.
+
+        Unless it lives again: what was sent to that life has come after the outbox was read.
+        """
         self.disconnected()
+        waiting = {item.command_id for item in (await self.tools.records.outbox(self.connection_id)).items}
+        record = await self.tools.records.get(self.connection_id)
+        if record is not None and record.is_wanted:
+            return
         now = self.tools.clock.now()
         sent = {outcome.command_id: outcome for outcome in self._ended}
 
         def failed(item: OutboxItem) -> Outcome:
             return sent.get(item.command_id) or outboxes.failed(item, self.connection_id, why, now)
 
-        await self._end(lambda outbox: [failed(item) for item in outbox.items])
+        await self._end(lambda outbox: [failed(item) for item in outbox.items if item.command_id in waiting])
 
     async def expire(self) -> None:
         """End what has waited for too long: for a connection without owner. Raises as `fail_all`."""
@@ -142,7 +149,7 @@ class Courier:
         done: list[Outcome] = []
         try:
             for item in marked.items:
-                if item.command_id in ids:
+                if item.command_id in ids and self.can_act():
                     await self._send_item(socket, item, done)
         except SocketLost:  # what is marked is sent again on the next socket, which may be there already
             if self._socket is socket:

@@ -45,6 +45,7 @@ class Departure:
     instance_id: str = field(init=False)
     epoch: int = field(init=False)
     is_connected: bool = False
+    was_connected: bool = False  # when it ended: the other host was, before this one stopped to read
     is_lost: bool = False
     is_taken: bool = False
     taken_back: WebSocketConnection | None = None
@@ -65,10 +66,12 @@ class Departure:
         try:
             with suppress(StoreError):  # it may be offered all the same
                 await self._offer()
-            if not await self._until(lambda: self.is_taken) and await self._withdraw():
+            was_there = self.to in self.tools.others.living()
+            await self._until(lambda: self.is_taken or (was_there and self.to not in self.tools.others.living()))
+            if not self.is_taken and await self._withdraw():
                 return Ending.KEPT
         except GarbageRecordError as error:
-            self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
+            self._warn(error)
             return Ending.KEPT
         except OwnershipLostError:
             return Ending.LOST
@@ -76,32 +79,47 @@ class Departure:
         await self._until(lambda: self.is_connected or not overlaps)
         if self.is_lost:
             return Ending.LOST
-        if self.is_connected or not overlaps or not self.stays():
-            return Ending.LEFT
-        return await self._take_back()
+        while not self.is_connected and overlaps and self.stays():
+            ending = await self._take_back()
+            if ending is not None:
+                return ending
+            await self.tools.clock.sleep(RETRY_S)
+            await self.look()
+        self.was_connected = self.is_connected
+        return Ending.LEFT
 
     async def finish(self, last_sequence: int, read_until: datetime | None) -> None:
         """All that was read is published: let the other host publish what it held back. Raises nothing."""
-        with suppress(StoreError, GarbageRecordError):  # it goes on without being told
-            await self.tools.records.update(
-                self.connection_id,
-                lambda record: ownership.finish(
-                    record,
-                    instance_id=self.instance_id,
-                    epoch=self.epoch,
-                    last_sequence=last_sequence,
-                    read_until=read_until,
-                ),
+
+        def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
+            return ownership.finish(
+                record,
+                instance_id=self.instance_id,
+                epoch=self.epoch,
+                last_sequence=last_sequence,
+                read_until=read_until,
             )
-        await self.tools.nudge(self.to, self.connection_id)
+
+        while True:
+            try:
+                await self.tools.records.update(self.connection_id, decide)
+            except StoreError as error:
+                self._warn(error)
+                await self.tools.clock.sleep(RETRY_S)
+            except GarbageRecordError:
+                return
+            else:
+                await self.tools.nudge(self.to, self.connection_id)
+                return
 
     async def _offer(self) -> None:
-        await self.tools.records.update(
-            self.connection_id,
-            lambda record: ownership.offer(
+        def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
+            self.observe(record)
+            return ownership.offer(
                 record, instance_id=self.instance_id, epoch=self.epoch, to=self.to, within_s=self.within_s
-            ),
-        )
+            )
+
+        await self.tools.records.update(self.connection_id, decide)
         await self.tools.nudge(self.to, self.connection_id)
 
     async def _withdraw(self) -> bool:
@@ -116,17 +134,18 @@ class Departure:
                     lambda record: ownership.withdraw(record, instance_id=self.instance_id, epoch=self.epoch),
                 )
             except StoreError as error:
-                self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
+                self._warn(error)
                 await self.tools.clock.sleep(RETRY_S)
             except OwnershipLostError:
-                await self._look()
+                await self.look()
                 if self.is_taken:
                     return False
                 raise
             else:
                 return True
 
-    async def _take_back(self) -> Ending:
+    async def _take_back(self) -> Ending | None:
+        """None: nobody can tell yet, since the store does not answer."""
         clock, ours = self.tools.clock, (self.instance_id, self.epoch + 2)
 
         def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
@@ -139,12 +158,14 @@ class Departure:
 
         try:
             stored = await self.tools.records.update(self.connection_id, decide)
-        except (StoreError, GarbageRecordError) as error:  # then it is the other's
-            self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
-            return Ending.LEFT
+        except StoreError as error:
+            self._warn(error)
+            return None
+        except GarbageRecordError:  # then nobody has it
+            return Ending.LOST
         if self.taken_back is None or stored is None:
             self.see(stored)
-            return Ending.LOST if self.is_lost else Ending.LEFT
+            return Ending.LOST if self.is_lost else None
         self.taken_back = stored
         return Ending.TAKEN_BACK
 
@@ -155,12 +176,16 @@ class Departure:
             if self.is_lost or clock.monotonic() >= deadline:
                 return False
             await clock.sleep(LOOK_EVERY_S)
-            await self._look()
+            await self.look()
         return True
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Read the record."""
         with suppress(StoreError, GarbageRecordError):
             self.see(await self.tools.records.get(self.connection_id))
+
+    def _warn(self, error: Exception) -> None:
+        self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ class Host:
         self._queues = Queues(self.lanes, self.tools.announcer)
         self._room = Room(self.instance_id, self.tools, self.limits.max_connections, lambda: len(self.keepers))
         self._assignment = Assignment(self.instance_id, self._room, shares)
-        self._claims = Claims(self.instance_id, self.tools, self.others, self.inheritance, self.step)
+        self._claims = Claims(self.instance_id, self.tools, self.inheritance, self.step, self.read_until)
 
     def nudge(self, connection_id: str) -> None:
         """Look at this record soon."""
@@ -192,6 +192,9 @@ class Host:
         if record is None:
             self.inheritance.settle(connection_id)
             return
+        if not self.tools.tenure.is_held():  # others may take this host for dead
+            self.agenda.add_later(connection_id)
+            return
         step = self.step(record)
         if step is Step.CLAIM:
             await self._claim(record, term, is_for_any=is_for_any)
@@ -200,8 +203,7 @@ class Host:
             await self.others.look_again(record.instance_id or "")
             step = self.step(record)
         if step in {Step.END, Step.RELEASE}:
-            owed = self.inheritance.owed_for(connection_id) or self.others.last_word_of(record.instance_id or "")
-            await self.unheld.settle(connection_id, step, owed)
+            await self.unheld.settle(connection_id, step, self._claims.last_word(record))
         if step is Step.PURGE:
             if await self.unheld.purge(connection_id):
                 self._queues.forget(connection_id)
@@ -210,9 +212,6 @@ class Host:
         self.inheritance.settle(connection_id)
 
     async def _claim(self, record: WebSocketConnection, term: int, *, is_for_any: bool) -> None:
-        if not self.tools.tenure.is_held():  # others may take this host for dead
-            self.agenda.add_later(record.id)
-            return
         is_full = self.is_draining or self._room.is_full()
         if (is_full or is_for_any) and self._claims.is_for_any(record):
             better = self._assignment.pass_on(record.id, is_full=is_full)
@@ -248,7 +247,6 @@ class Host:
     def _ended(self, connection_id: str, task: asyncio.Task[None]) -> None:
         if (keeper := self.keepers.pop(connection_id, None)) is not None:
             self.frames_of_ended += keeper.frames_received
-        self.inheritance.ended(connection_id)
         self._tasks.pop(connection_id, None)
         self._queues.forget_if_empty(connection_id)
         error = None if task.cancelled() else task.exception()

@@ -45,7 +45,7 @@ class Inspector:
             self._look_at_kept(host.keepers[connection_id], record)
             return "kept"
         step = host.step(record)
-        self._inherit(record, step, place)
+        self._inherit(record, step)
         if step is not Step.NOTHING:
             self._urge(record, place)
         elif record.status is ConnectionStatus.CONNECTING and place == 0:  # its owner may not know that it is
@@ -88,12 +88,10 @@ class Inspector:
         patience_s = place * (LEASES_PATIENT * self.host.limits.lease_s + seconds)
         self._patience.note(record.id, _seen(record), self.host.tools.clock.monotonic() + patience_s)
 
-    def _inherit(self, record: WebSocketConnection, step: Step, place: int) -> None:
+    def _inherit(self, record: WebSocketConnection, step: Step) -> None:
         owner = record.instance_id
-        if self.is_alone or owner == self.host.instance_id or (owner is None and place == 0):
-            since = self.host.inheritance.look_at(record, step)
-            if since is not None:
-                self.host.unheld.announce_tail(record, since)
+        if owner is not None and (self.is_alone or owner == self.host.instance_id):
+            self.host.inheritance.look_at(record, step)
 
 
 def _seen(record: WebSocketConnection) -> object:

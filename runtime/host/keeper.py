@@ -50,6 +50,7 @@ class Keeper:
     _has_arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _departure: Departure | None = None
     _moving: asyncio.Task[None] | None = None
+    _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _way_out: _WayOut | None = None
     _is_suspended: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -106,9 +107,8 @@ class Keeper:
 
     @property
     def frames_received(self) -> int:
-        """In this epoch, published or not."""
-        vitals = self.vitals()
-        return vitals.sequence + vitals.unpublished
+        """Over all its epochs, published or not."""
+        return self.life.frames_received
 
     @property
     def is_moving(self) -> bool:
@@ -142,27 +142,27 @@ class Keeper:
         if self.life.session is None or self._changed.is_set():
             return
         self._is_suspended = True
-        self.life.farewell = Farewell.STOPPING
+        self.life.farewell = Farewell.CUT  # a handshake could take longer than the lease
         self._changed.set()
 
     def hand_over(self, to: str, within_s: float, stays: Callable[[], bool]) -> None:
         """Move the connection to another host. `stays`: whether it may come back if that cannot connect."""
         assert self.can_move
         self._departure = Departure(self.tools, self.record, to, within_s, stays, self.update)
-        self._moving = asyncio.create_task(self._depart(self._departure), name=f"departure of {self.record.id}")
+        self._moving = self._group.create_task(self._depart(self._departure))
 
     async def run(self) -> None:
         """Serve generation after generation until nothing is wanted of this owner."""
         self.reporter.begin(self.record)
-        async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(self.courier.run()), group.create_task(self._arrive())]
-            try:
+        try:
+            async with self._group as group:
+                helpers = [group.create_task(self.courier.run()), group.create_task(self._arrive())]
                 await self._serve()
-            finally:
+                self._stop_moving()
                 for helper in helpers:
                     helper.cancel()
-                if self._moving is not None:
-                    self._moving.cancel()
+        finally:
+            self.queue.forget_held()  # nothing is held back any more, unless this has failed
 
     async def _serve(self) -> None:
         while True:
@@ -174,19 +174,18 @@ class Keeper:
             if self._way_out is _WayOut.LOST:
                 self.queue.forget_held()
                 return
+            if not self._has_arrived.is_set() and (self._way_out is not None or not record.is_wanted):
+                await self._has_arrived.wait()  # what the host before has read comes first
+                continue
             if self._way_out is _WayOut.STOPPING:
                 await self._release()
                 return
-            if not record.is_wanted and not self._has_arrived.is_set():
-                await self._has_arrived.wait()  # what the host before has read comes first
-                continue
             if reason is not None or not record.is_wanted:
-                if self._moving is not None:
-                    self._moving.cancel()  # or it might take back what ends here
+                self._stop_moving()  # or it might take back what ends here
                 self.queue.let_go()
                 if blind.is_inherited:  # no socket of this epoch has announced it
                     blind.announce(record)
-                await self.reporter.end(record, reason, self.courier.fail_all)
+                await self._end(record, reason)
                 return
             if self.reporter.status is _S.CONNECTED:
                 why = "the lease of its host has run out" if self._is_suspended else "a new dial was asked for"
@@ -251,6 +250,8 @@ class Keeper:
         if ending is Ending.LEFT:
             self._part()
             return
+        if ending is Ending.LOST:
+            self.lose()
         self._departure = self._moving = None
         if departure.taken_back is not None and ending is Ending.TAKEN_BACK:
             before, sequence = self.record, self.life.publisher.sequence
@@ -268,26 +269,47 @@ class Keeper:
             self.life.publish_to(record.topic)
 
     def _part(self) -> None:
+        self._stop_moving()
         self.life.farewell = Farewell.MOVED
         self._go(_WayOut.LEFT)
 
     async def _release(self) -> None:
         """Publish what was read, and leave the record for the next owner."""
-        self.queue.let_go()
-        since, record = self.life.blind.since or self.tools.clock.now(), self.record
-        if self.life.is_arriving and record.read_until is not None:  # nobody knows what the host before has published
-            since = min(since, record.read_until)
-        await self.queue.wait_until_empty()  # or the next owner would publish before this one
-        await self.reporter.release(record, since)
+        self._stop_moving()
+        record, since = self.record, self.life.blind.since or self.tools.clock.now()
+        await self._until_published()
+        is_released = await self.reporter.release(record, since)
+        if not is_released and self._departure is not None:
+            await self._departure.look()
+            if self._departure.is_taken:  # just now
+                await self._leave()
+                return
         await self.tools.nudge_all(record.id)
+
+    async def _end(self, record: WebSocketConnection, reason: str | None) -> None:
+        is_published = not len(self.queue)
+        await self.reporter.end(record, reason, self.courier.fail_all, is_published=is_published)
+        if not is_published:
+            await self._until_published()
+            await self.reporter.let_go(record)
+            await self.tools.nudge_all(record.id)  # it may be wanted again
+
+    async def _until_published(self) -> None:
+        """Or the next owner would publish before this one, and would not know of a gap."""
+        await self.queue.wait_until_empty()
+        await self.tools.announcer.until_gaps_are_told(self.record.id)
+
+    def _stop_moving(self) -> None:
+        if self._moving is not None:
+            self._moving.cancel()
 
     async def _leave(self) -> None:
         """Publish what was read, and tell the host that has the connection now."""
         departure, since, sequence = self._departure, self.life.blind.since, self.life.publisher.sequence
         assert departure is not None
-        is_complete = departure.is_connected and since is None
+        is_complete = departure.was_connected and since is None
         read_until = None if is_complete else since or self.tools.clock.now()
-        await self.queue.wait_until_empty()
+        await self._until_published()
         self.tools.announcer.handed_over(self.record, sequence, is_complete=is_complete)
         await departure.finish(sequence, read_until)
 

@@ -28,6 +28,7 @@ class Farewell(Enum):
     ASKED = (1000, "")
     STOPPING = (1001, "the manager is stopping")
     MOVED = (1000, "handed over")
+    CUT = (None, "")
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Life:
     publisher: DaprPublisher = field(init=False)
     _last_frame_at: datetime | None = None
     _unpublished: int = 0
+    _received_before: int = 0  # under epochs that this keeper had earlier
 
     def __post_init__(self) -> None:
         record = self.record
@@ -84,6 +86,12 @@ class Life:
             queued_messages=len(self.queue),
             queued_bytes=self.queue.size_bytes,
         )
+
+    @property
+    def frames_received(self) -> int:
+        """By this keeper, published or not."""
+        vitals = self.vitals()
+        return self._received_before + vitals.sequence + vitals.unpublished
 
     async def run(self) -> None:
         """One socket: dial, open, read until it is lost. Raises LifeEnded."""
@@ -131,6 +139,10 @@ class Life:
 
     def go_on(self, record: WebSocketConnection) -> None:
         """Own it under another epoch, on the same socket."""
+        self._received_before = self.frames_received
+        self._unpublished = 0
+        if self.session is not None:
+            self.session.unpublished = 0
         self.take(record)
         self.publisher.begin(record.epoch, record.url)
         self.courier.epoch = record.epoch
@@ -172,4 +184,5 @@ class Life:
                 self.blind.begin(session.alive_at, "closed before all was read")
             return
         self._disconnected(session, None, connected=connected)
-        await session.socket.close(code, reason)
+        if code is not None:
+            await session.socket.close(code, reason)

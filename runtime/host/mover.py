@@ -14,6 +14,7 @@ from runtime.placement import Share
 from runtime.ports import Limits
 
 LOOK_EVERY_S = 0.1
+SHORTEST_S = 2.0  # what begins later does not end in time, and would leave a gap
 TRIES = 3  # of a connection in one evacuation: the first host that was asked may die, or not be able to connect
 
 
@@ -60,8 +61,9 @@ class Mover:
             ready = [id_ for id_, keeper in self.keepers.items() if keeper.can_move and tries[id_] < TRIES]
             for id_ in ready[: self._room()]:
                 to = placement.lightest(self.shares.of_others())
-                if to is None:
-                    return
+                if to is None or left_s < SHORTEST_S:
+                    ready.clear()
+                    break
                 tries[id_] += 1
                 self._hand_over(self.keepers[id_], to, min(self.limits.handover_s, left_s))
             if not ready and not self._moving():

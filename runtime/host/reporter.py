@@ -75,7 +75,12 @@ class Reporter:
         self._write_soon(record, self.status, read_until, reason)
 
     async def end(
-        self, record: WebSocketConnection, reason: str | None, fail_outbox: Callable[[str], Awaitable[None]]
+        self,
+        record: WebSocketConnection,
+        reason: str | None,
+        fail_outbox: Callable[[str], Awaitable[None]],
+        *,
+        is_published: bool,
     ) -> None:
         """Disconnected, for good or until a command: event, record, outbox."""
         self.status = transition(self.status, ConnectionStatus.DISCONNECTED)
@@ -91,14 +96,25 @@ class Reporter:
                     generation=record.generation,
                     reason=reason,
                     now=self.tools.clock.now(),
+                    is_published=is_published,
                 ),
             )
             await fail_outbox(reason or "the connection was disconnected")
 
         await self._until_written(record, write)
 
-    async def release(self, record: WebSocketConnection, read_until: datetime) -> None:
-        """Left for the next owner."""
+    async def let_go(self, record: WebSocketConnection) -> None:
+        """What has ended is published by now."""
+
+        async def write() -> None:
+            await self.tools.records.update(
+                record.id, lambda stored: ownership.let_go(stored, instance_id=_owner(record), epoch=record.epoch)
+            )
+
+        await self._until_written(record, write)
+
+    async def release(self, record: WebSocketConnection, read_until: datetime) -> bool:
+        """Left for the next owner; False when another owns it already."""
 
         async def write() -> None:
             await self.tools.records.update(
@@ -113,10 +129,10 @@ class Reporter:
                 ),
             )
 
-        await self._until_written(record, write)
+        return await self._until_written(record, write)
 
-    async def _until_written(self, record: WebSocketConnection, write: Callable[[], Awaitable[None]]) -> None:
-        """The last write, until it is done or another owns the record."""
+    async def _until_written(self, record: WebSocketConnection, write: Callable[[], Awaitable[None]]) -> bool:
+        """The last write, until it is done (True), or another owns the record."""
         self.tools.writer.forget(record.id)
         while True:
             try:
@@ -125,9 +141,9 @@ class Reporter:
                 self.tools.observer.warn("record_write_failed", id=record.id, reason=str(error))
                 await self.tools.clock.sleep(RETRY_S)
             except (OwnershipLostError, GarbageRecordError):
-                return
+                return False
             else:
-                return
+                return True
 
 
 def _owner(record: WebSocketConnection) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.bench.bench import main
+from tests.bench import failover, rest, sweep
+from tests.bench.asked import Asked, read, windows_of
+from tests.bench.bench import GROUPS, LONG, main
+from tests.bench.defaults import DEFAULTS
 from tests.bench.table import Group, against, alone, as_json, as_table, percentile
 
 
@@ -92,9 +96,95 @@ def test_without_only_all_groups_are_measured():
     assert (a.calls, b.calls) == (1, 1)
 
 
+def test_a_long_group_is_measured_only_when_asked_for_and_else_named(capsys: pytest.CaptureFixture[str]):
+    short, long = Measured("short"), Measured("long")
+    groups = {"a": short.measure, "b": long.measure}
+    main([], groups, {"b"})
+    assert (short.calls, long.calls) == (1, 0)
+    assert "Not measured, since it takes long: b." in capsys.readouterr().out
+    main(["--only", "b"], groups, {"b"})
+    assert (short.calls, long.calls) == (1, 1)
+    assert "Not measured" not in capsys.readouterr().out
+    assert GROUPS.keys() >= LONG
+
+
 def test_an_unknown_group_is_refused_with_the_names_of_those_that_there_are(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         main(["--only", "c"], {"a": Measured("a").measure, "b": Measured("b").measure})
     told = capsys.readouterr().err
     assert "'c'" in told
     assert "{a,b}" in told
+
+
+def test_of_what_redis_shows_the_calls_from_outside_for_keys_of_the_store_are_read():
+    lines = [
+        b"+OK",
+        rb'+1.5 [0 127.0.0.1:38080] "HGETALL" "statestore||websocket-index"',
+        rb'+1.6 [0 127.0.0.1:38080] "EVAL" "\n\tcall(\"HGET\")" "1" "statestore||websocket-a" "1" "{\"id\":1}"',
+        rb'+1.6 [0 lua] "HGET" "statestore||websocket-a" "version"',
+        rb'+1.7 [0 127.0.0.1:38080] "hello" "3"',
+        rb'+1.7 [0 127.0.0.1:38080] "XADD" "websocket-events" "*" "data" "x"',
+        rb'+1.8 [0 127.0.0.1:38080] "DEL" "statestore||websocket-b"',
+        b"+1.9 [0 127.0",
+    ]
+    assert read(lines) == [
+        Asked("websocket-index", is_write=False),
+        Asked("websocket-a", is_write=True),
+        Asked("websocket-b", is_write=True),
+    ]
+
+
+def test_windows_are_cut_where_least_happens_so_that_what_comes_at_every_beat_is_in_each_equally_often():
+    began, late = 1000.01, (0, 0.03, 0.01, 0.02)
+    asked = [
+        Asked(key, is_write=False, at=began + 5 * beat + after + late[beat % 4])
+        for beat in range(13)
+        for key, after in (("a", 0), ("b", 0.4))
+    ]
+    cut = windows_of(asked, 3, 15, 5)
+    assert [len(window) for window in cut] == [6, 6, 6]
+    assert all(before[-1].at < after[0].at for before, after in pairwise(cut))
+    with pytest.raises(AssertionError, match="nothing was asked at the end"):
+        windows_of(asked, 5, 15, 5)
+
+
+def test_the_cost_of_rest_is_told_apart_by_host_lease_and_connection_and_passes_count_as_often_as_by_default():
+    hosts, connections, window_s, beats, passes = 3, 30, 10, 2, 2
+    beat = [Asked("websocket.instance.x", is_write=False), Asked("websocket.instance.x", is_write=True)]
+    look = [Asked("websocket.instances", is_write=False)] + hosts * [Asked("websocket.instance.y", is_write=False)]
+    vitals = [Asked("websocket.vitals.x", is_write=True)]
+    one_pass = [Asked("websocket-index", is_write=False)] + connections * [
+        Asked("websocket-c", is_write=False),
+        Asked("websocket.outbox.c", is_write=False),
+    ]
+    asked = hosts * (beats * (beat + look) + vitals + passes * one_pass)
+    costs = rest.costs_of(asked, hosts, connections, window_s)
+    an_hour, passes_an_hour = 3600 / window_s, 3600 / DEFAULTS.sweep_interval_s
+    assert costs == {
+        rest.BY_HOST: pytest.approx(an_hour * (3 * beats + 1) + passes_an_hour),
+        rest.BY_WATCHED: pytest.approx(an_hour * beats),
+        rest.BY_CONNECTION: pytest.approx(passes_an_hour * 2 * hosts),
+    }
+
+
+def test_failover_is_told_by_its_ends_and_its_middle_against_the_formula():
+    formula, *rows = failover.rows_of([10, 24, 20], 1500, DEFAULTS)
+    assert formula.value == 15 + 2 * 5 + 1.5
+    assert {row.name: (row.value, row.ratio) for row in rows} == {
+        "fastest": (10, 0.377),
+        "median": (20, 0.755),
+        "slowest": (24, 0.906),
+    }
+
+
+def test_a_pass_is_told_by_its_time_against_the_rate_its_memory_and_the_lag_against_that_at_rest():
+    idle, first, second = sweep.Pass(0, 2, 0, 1, 4), sweep.Pass(9, 2, 10, 20, 80), sweep.Pass(9, 4, 15, 30, 60)
+    rows = sweep.rows_of(6_000, idle, [first, second], sweep.Pass(9, 1, 8, 5, 16))
+    assert {row.name: (row.value, row.unit, row.ratio) for row in rows if row.reference} == {
+        "unbounded, time": (3, "s", 0.5),
+        "unbounded, memory in pass 2": (15, "MiB", 1.5),
+        "at sweep_rate, lag p99": (5, "ms", 5),
+        "unbounded, lag p99": (25, "ms", 25),
+        "at sweep_rate, worst lag": (16, "ms", 4),
+        "unbounded, worst lag": (70, "ms", 17.5),
+    }

@@ -75,6 +75,19 @@ def test_only_an_epoch_after_the_first_of_a_generation_opens_with_a_gap(
     assert claimed.read_until == (None if is_first else read_until or NOW)
 
 
+def test_what_its_owner_has_offered_is_published_up_to_what_its_lease_says():
+    owned = a_record(instance_id="other", epoch=7, status=ConnectionStatus.CONNECTED, updated_at=NOW)
+    long_ago, word = NOW - timedelta(hours=1), NOW + timedelta(seconds=9)
+    connected = owned.changed(read_until=long_ago)  # the begin of a gap that is announced by now
+    offered = ownership.offer(connected, instance_id="other", epoch=7, to="me", within_s=5)
+    assert offered is not None
+    assert ownership.published_until(offered, word) == word
+    claimed = ownership.claim(offered, "me", word, word, from_living=True)
+    arrived = claimed.changed(status=ConnectionStatus.CONNECTED)
+    later = word + timedelta(seconds=9)
+    assert ownership.published_until(arrived, later) == word, "the host before may have died since"
+
+
 def test_a_record_of_a_foreign_writer_gets_an_epoch_above_all_that_were():
     assert ownership.claim(a_record(epoch=0), "me", NOW).epoch == int(NOW.timestamp()) + 1
 
