@@ -184,6 +184,12 @@ def settle(record: WebSocketConnection, now: datetime, reason: str | None = None
     )
 
 
+def wishes(record: WebSocketConnection) -> tuple[object, ...]:
+    """What an owner acts on."""
+    who = record.instance_id, record.epoch
+    return *who, record.generation, record.desired, record.topic, record.auto_reconnect
+
+
 def is_offered_to(record: WebSocketConnection, instance_id: str) -> bool:
     """Whether the owner waits for this host to take the connection."""
     handover = record.handover

@@ -117,7 +117,7 @@ class Resident:
         keepers, queues = list(host.keepers.values()), list(host.queues())
         return Gauges(
             connections=Counter(keeper.reporter.status.label for keeper in keepers),
-            frames_received=host.frames_of_ended + sum(keeper.frames_received for keeper in keepers),
+            frames_received=host.frames_of_ended + sum(keeper.life.frames_received for keeper in keepers),
             queued_messages=sum(len(queue) for queue in queues),
             queued_bytes=sum(queue.size_bytes for queue in queues),
             lease_age_s=None if renewed_at is None else self.clock.monotonic() - renewed_at,

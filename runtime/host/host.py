@@ -161,7 +161,7 @@ class Host:
     def vitals(self, connection_id: str) -> Vitals | None:
         """What is known of a connection of this host, None of any other."""
         keeper = self.keepers.get(connection_id)
-        return keeper.vitals() if keeper is not None else None
+        return keeper.life.vitals() if keeper is not None else None
 
     def queues(self) -> Iterable[FrameQueue]:
         """Those of its connections, and of those let go of which something is not published yet."""
@@ -246,7 +246,7 @@ class Host:
 
     def _ended(self, connection_id: str, task: asyncio.Task[None]) -> None:
         if (keeper := self.keepers.pop(connection_id, None)) is not None:
-            self.frames_of_ended += keeper.frames_received
+            self.frames_of_ended += keeper.life.frames_received
         self._tasks.pop(connection_id, None)
         self._queues.forget_if_empty(connection_id)
         error = None if task.cancelled() else task.exception()

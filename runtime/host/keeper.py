@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from runtime import ownership
 from runtime.backoff import Backoff
 from runtime.errors import OwnershipLostError
 from runtime.host.blind import Blind
@@ -18,7 +19,6 @@ from runtime.host.reporter import Reporter
 from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus
-from runtime.ports import Vitals
 from runtime.reconnect import keep_alive
 
 _S = ConnectionStatus
@@ -99,16 +99,7 @@ class Keeper:
 
     def is_outdated_by(self, record: WebSocketConnection) -> bool:
         """Whether a record says something that this keeper does not act on."""
-        return _wishes(record) != _wishes(self.record)
-
-    def vitals(self) -> Vitals:
-        """How the connection is, for whoever asks."""
-        return self.life.vitals()
-
-    @property
-    def frames_received(self) -> int:
-        """Over all its epochs, published or not."""
-        return self.life.frames_received
+        return ownership.wishes(record) != ownership.wishes(self.record)
 
     @property
     def is_moving(self) -> bool:
@@ -118,8 +109,8 @@ class Keeper:
     @property
     def can_move(self) -> bool:
         """Whether another host could take it over without a gap."""
-        is_settled = not self.is_moving and not self._changed.is_set() and self._may_act()
-        return is_settled and self.life.session is not None and self.record.auto_reconnect
+        is_at_rest = not (self.is_moving or self._changed.is_set()) and self._may_act()
+        return is_at_rest and self.life.session is not None and self.record.auto_reconnect
 
     @property
     def could_live_elsewhere(self) -> bool:
@@ -277,7 +268,7 @@ class Keeper:
         """Publish what was read, and leave the record for the next owner."""
         self._stop_moving()
         record, since = self.record, self.life.blind.since or self.tools.clock.now()
-        await self._until_published()
+        await self.life.until_published()
         is_released = await self.reporter.release(record, since)
         if not is_released and self._departure is not None:
             await self._departure.look()
@@ -290,14 +281,9 @@ class Keeper:
         is_published = not len(self.queue)
         await self.reporter.end(record, reason, self.courier.fail_all, is_published=is_published)
         if not is_published:
-            await self._until_published()
+            await self.life.until_published()
             await self.reporter.let_go(record)
             await self.tools.nudge_all(record.id)  # it may be wanted again
-
-    async def _until_published(self) -> None:
-        """Or the next owner would publish before this one, and would not know of a gap."""
-        await self.queue.wait_until_empty()
-        await self.tools.announcer.until_gaps_are_told(self.record.id)
 
     def _stop_moving(self) -> None:
         if self._moving is not None:
@@ -309,12 +295,6 @@ class Keeper:
         assert departure is not None
         is_complete = departure.was_connected and since is None
         read_until = None if is_complete else since or self.tools.clock.now()
-        await self._until_published()
+        await self.life.until_published()
         self.tools.announcer.handed_over(self.record, sequence, is_complete=is_complete)
         await departure.finish(sequence, read_until)
-
-
-def _wishes(record: WebSocketConnection) -> tuple[object, ...]:
-    """What a keeper acts on."""
-    who = record.instance_id, record.epoch
-    return *who, record.generation, record.desired, record.topic, record.auto_reconnect

@@ -122,6 +122,11 @@ class Life:
             self.record.attach()
             socket.close_now()
 
+    async def until_published(self) -> None:
+        """Return when all that was read is published, and all gaps: the next owner may not publish before that."""
+        await self.queue.wait_until_empty()
+        await self.tools.announcer.until_gaps_are_told(self.record.id)
+
     async def pause(self, retry: Retry, failure: Failure) -> None:
         """Wait before the next socket."""
         self.tools.meters.redial_planned(failure.kind)

@@ -59,7 +59,7 @@ class VitalsWriter:
 
     async def write(self) -> None:
         """Write once. Raises StoreError."""
-        rows = {id_: _row(keeper.record.epoch, keeper.vitals()) for id_, keeper in self.host.keepers.items()}
+        rows = {id_: _row(keeper.record.epoch, keeper.life.vitals()) for id_, keeper in self.host.keepers.items()}
         notes = await self.notes() if self.notes is not None else {}
         if (rows, notes) == self._written:
             return

@@ -64,7 +64,7 @@ class Agent:
         )
         self.unheld = Unheld(self.tools, limits, self.step)
         self._random = random
-        self._claims = Claims(self.instance_id, self.tools, self.others, self.inheritance, self.step)
+        self._claims = Claims(self.instance_id, self.tools, self.inheritance, self.step, process.now)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, peers: Peers) -> None:

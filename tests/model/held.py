@@ -140,12 +140,12 @@ class Held:
             self._moving.cancel()  # what has ended is not taken back
         record, now = self.record, self.world.process.now()
         if self._way_out is WayOut.LEFT and self._departure is not None:
-            await self._departure.finish(1, None if self._departure.is_connected else now)
+            await self._departure.finish(1, None if self._departure.was_connected else now)
         elif self._way_out is WayOut.STOPPING:
             await self.reporter.release(record, now)
             await self.tools.nudge_all(record.id)
         elif self._way_out is None:
-            await self.reporter.end(record, reason, _no_outbox)
+            await self.reporter.end(record, reason, _no_outbox, is_published=True)
         self.tools.writer.forget(record.id)
 
     async def _serve(self) -> str | None:

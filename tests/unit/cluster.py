@@ -14,15 +14,44 @@ from runtime.adapters.memory.publisher import MemoryPublisher
 from runtime.adapters.memory.sockets import MemoryDialer, MemoryResolver, MemorySocket
 from runtime.adapters.memory.store import MemoryStore
 from runtime.assembly import Manager, assemble
+from runtime.errors import StoreError
 from runtime.guard import Guard
 from runtime.models.connection import WebSocketConnection
 from runtime.models.instance import Instance
-from runtime.ports import Limits, Ports
+from runtime.ports import Limits, Ports, Stored
 from tests.unit.world import URL, Quiet
 from tests.virtual_time import FakeClock
 
 SHARED = "websocket-host"
 LIMITS = Limits(heartbeat_interval_s=5, sweep_interval_s=600, lease_s=15)
+
+
+class View:
+    """The store as one host sees it: it may be cut off."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store, self.is_cut = store, False
+
+    async def _reach(self) -> None:
+        await asyncio.sleep(0.002)
+        if self.is_cut:
+            raise StoreError("cut off by the history")
+
+    async def get(self, key: str) -> Stored | None:
+        await self._reach()
+        return await self.store.get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Stored]:
+        await self._reach()
+        return await self.store.get_many(keys)
+
+    async def put(self, key: str, value: bytes, etag: str | None) -> None:
+        await self._reach()
+        await self.store.put(key, value, etag)
+
+    async def delete(self, key: str, etag: str) -> None:
+        await self._reach()
+        await self.store.delete(key, etag)
 
 
 class Topics:

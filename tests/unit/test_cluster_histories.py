@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -12,13 +12,10 @@ from typing import Any
 import pytest
 
 from runtime.adapters.memory.sockets import MemorySocket
-from runtime.adapters.memory.store import MemoryStore
-from runtime.errors import StoreError
 from runtime.failure import Failure, FailureKind
 from runtime.models.status import ConnectionStatus
 from runtime.models.wire import format_time
-from runtime.ports import Stored
-from tests.unit.cluster import LIMITS, Cluster, Member
+from tests.unit.cluster import LIMITS, Cluster, Member, View
 from tests.virtual_time import virtual_time
 
 HOSTS, IDS = "ABC", ("a", "b")
@@ -51,34 +48,6 @@ def steps_of(seed: int) -> list[tuple[Any, ...]]:
     while len(made) < 16:
         made += [("move", pick(IDS)), ("wait", pick(BRIEF_S)), pick(fault)(), ("wait", pick((*BRIEF_S, *LONG_S)))]
     return made
-
-
-class View:
-    """The store as one host sees it: it may be cut off."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.store, self.is_cut = store, False
-
-    async def _reach(self) -> None:
-        await asyncio.sleep(0.002)
-        if self.is_cut:
-            raise StoreError("cut off by the history")
-
-    async def get(self, key: str) -> Stored | None:
-        await self._reach()
-        return await self.store.get(key)
-
-    async def get_many(self, keys: Sequence[str]) -> dict[str, Stored]:
-        await self._reach()
-        return await self.store.get_many(keys)
-
-    async def put(self, key: str, value: bytes, etag: str | None) -> None:
-        await self._reach()
-        await self.store.put(key, value, etag)
-
-    async def delete(self, key: str, etag: str) -> None:
-        await self._reach()
-        await self.store.delete(key, etag)
 
 
 class History:

@@ -33,7 +33,7 @@ def test_a_minute_without_a_broker_costs_nothing_but_time(published: int):
             socket.push(*(str(number) for number in range(100)))
             await world.settle(59)
             assert socket.is_open
-            assert world.host.keepers["a"].vitals().queued_messages <= 10  # the rest waits at the peer
+            assert world.host.keepers["a"].life.vitals().queued_messages <= 10  # the rest waits at the peer
             assert calls < 60  # backoff up to 5 s
             await world.settle(10)
             assert world.payloads() == [str(number) for number in range(100)]
