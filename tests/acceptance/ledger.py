@@ -100,8 +100,8 @@ class Ledger:
         """Forget what was wrong or told so far; what comes from now on must still follow on what has come."""
         for known in (self.others, self.faults, self.doubled, self.late):
             known.clear()
-        for account in (*self.runs.values(), *self.numbers.values()):
-            account.holes.clear()
+        for holes in [run.holes for run in self.runs.values()] + [numbers.holes for numbers in self.numbers.values()]:
+            holes.clear()
         self.longest_way_s = 0
 
     def _take_sequence(self, key: tuple[str, int], sequence: int, number: int) -> None:

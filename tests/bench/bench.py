@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,25 +19,39 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from tests.bench import embedded, sidecar
+from tests.bench import embedded, failover, rest, sidecar, sweep
 from tests.bench.table import Group, as_json, as_table
 
 Measure = Callable[[Path], Awaitable[Group]]
-GROUPS: Mapping[str, Measure] = {"embedded": embedded.measure, "sidecar": sidecar.measure}
+GROUPS: Mapping[str, Measure] = {
+    "embedded": embedded.measure,
+    "sidecar": sidecar.measure,
+    "rest": rest.measure,
+    "pass": sweep.measure,
+    "failover": failover.measure,
+}
+LONG = frozenset({"failover"})  # measured only when asked for by name
 WIDTH = 120  # of the output when it is not a terminal
 PACKAGES = ("websockets", "uvloop", "orjson", "grpcio", "dapr", "websocket-manager")
 
 
-def main(args: Sequence[str] | None = None, groups: Mapping[str, Measure] = GROUPS) -> None:
+def main(
+    args: Sequence[str] | None = None, groups: Mapping[str, Measure] = GROUPS, long: Collection[str] = LONG
+) -> None:
     """Measure, print, and write JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--only", action="append", choices=groups, help="this group; may be given again")
+    parser.add_argument(
+        "--only", action="append", choices=groups, help="this group; may be given again; else all but the long ones"
+    )
     asked = parser.parse_args(args)
     began = datetime.now(UTC)
-    measured = {name: _measured(groups[name]) for name in dict.fromkeys(asked.only or groups)}
+    chosen = asked.only or [name for name in groups if name not in long]
+    measured = {name: _measured(groups[name]) for name in dict.fromkeys(chosen)}
     if asked.json:
         asked.json.write_text(json.dumps(as_json(_meta(began), measured), indent=2) + "\n")
+    if not asked.only and long:
+        print(f"Not measured, since it takes long: {', '.join(sorted(long))}. make bench ONLY=… does.")  # noqa: T201
 
 
 def _measured(measure: Measure) -> Group:

@@ -1,8 +1,11 @@
-"""What `make bench` measures on a sidecar, in a short run: that the rows are there, and what they are made of."""
+"""What `make bench` measures on sidecars, in short runs: that the rows are there, and what they are made of."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,16 +13,26 @@ import psutil
 import pytest
 
 from tests.acceptance.dapr.streams import ask
-from tests.bench import sidecar
+from tests.bench import failover, rest, sidecar, sweep
 from tests.bench.arrivals import Arrivals
+from tests.bench.asked import Asked, asked_within
+from tests.bench.defaults import DEFAULTS
 from tests.bench.references import output_of
 from tests.brokers import Broker
 
 pytestmark = pytest.mark.integration
 
+SCRIPT = "redis.call('HSET', KEYS[1], 'data', '1') return redis.call('HGET', KEYS[1], 'data')"
 
-async def test_a_short_run_on_a_sidecar_has_all_rows_and_leaves_nothing_behind(tmp_path: Path):
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
+    yield
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+async def test_a_short_run_on_a_sidecar_has_all_rows(tmp_path: Path):
     group = await sidecar.measure(tmp_path, rounds=2, frames=5, connects=2)
     rows = {row.name: row for row in group.rows}
     assert list(rows) == [f"{name}, p{percent}" for name, _, percents in sidecar.ROWS for percent in percents]
@@ -28,7 +41,53 @@ async def test_a_short_run_on_a_sidecar_has_all_rows_and_leaves_nothing_behind(t
     assert rows[f"{sidecar.FRAME}, p50"].reference == f"{sidecar.BARE_PUBLISH}, p50"
     assert rows[f"{sidecar.BY_TOPIC}, p50"].reference == f"{sidecar.BARE_DIAL}, p50"
     assert {"rounds": 2, "framesARound": 5, "connectsARound": 2}.items() <= group.about.items()
-    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+async def test_a_short_look_at_rest_counts_what_hosts_read_at_every_beat_and_connections_cost_in_every_pass(
+    tmp_path: Path,
+):
+    group = await rest.measure(tmp_path, sizes=((1, 2), (2, 4)), windows=1, window_s=10)
+    rows = {row.name: row for row in group.rows}
+    assert len(rows) == 2 * len(rest.KINDS)
+    one_pass = 3600 / DEFAULTS.sweep_interval_s
+    assert rows[f"1 host with 2, {rest.BY_CONNECTION}"].value == pytest.approx(2 * one_pass)
+    a_beat = 3600 / DEFAULTS.heartbeat_interval_s
+    assert all(row.value >= a_beat / 2 for name, row in rows.items() if not name.endswith(rest.BY_CONNECTION))
+    assert rows[f"2 hosts with 4, {rest.BY_WATCHED}"].reference == f"1 host with 2, {rest.BY_WATCHED}"
+
+
+async def test_a_short_pass_looks_at_all_records_and_tells_time_memory_and_lag(tmp_path: Path):
+    group = await sweep.measure(tmp_path, records=2_500, paced_s=1)
+    rows = {row.name: row for row in group.rows}
+    assert rows[f"{sweep.FAST}, time"].reference == sweep.FORMULA
+    assert rows[sweep.FORMULA].value == 2_500 / DEFAULTS.sweep_rate
+    assert rows[f"{sweep.PACED}, worst lag"].value >= rows[f"{sweep.PACED}, lag p99"].value > 0
+    assert all(row.value >= 0 for row in group.rows)
+
+
+async def test_the_loss_of_a_host_is_measured_against_the_formula(tmp_path: Path):
+    limits = replace(DEFAULTS, lease_s=3, heartbeat_interval_s=1)
+    group = await failover.measure(tmp_path, runs=1, connections=6, limits=limits)
+    formula, *rows = group.rows
+    assert (formula.name, formula.value) == (failover.FORMULA, 3 + 2 * 1 + 0.006)
+    assert [row.reference for row in rows] == [failover.FORMULA] * 3
+    fastest, middle, slowest = (row.value for row in rows)
+    assert fastest == middle == slowest > 3 - 1 - 0.5, "it was taken for dead before its lease can have run out"
+    assert group.about["takenS"] == pytest.approx([middle], abs=0.02)
+
+
+async def test_a_look_at_redis_counts_each_key_of_the_store_and_nothing_else(redis: Broker):
+    async def use() -> None:
+        while True:
+            for words in (("HGETALL", "statestore||a"), ("EVAL", SCRIPT, "1", "statestore||b"), ("XLEN", "topic")):
+                await asyncio.to_thread(ask, redis.port, *words)
+
+    using = asyncio.create_task(use())
+    asked = await asyncio.to_thread(asked_within, redis.port, 0.5)
+    using.cancel()
+    assert set(asked) == {Asked("a", is_write=False), Asked("b", is_write=True)}
+    counts = [asked.count(each) for each in set(asked)]
+    assert max(counts) - min(counts) <= 1, "what the script does inside is counted too"
 
 
 async def test_arrivals_are_what_enters_a_stream_from_now_on_in_its_order(redis: Broker):

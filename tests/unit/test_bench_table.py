@@ -134,10 +134,12 @@ def test_of_what_redis_shows_the_calls_from_outside_for_keys_of_the_store_are_re
     ]
 
 
-def test_windows_are_cut_where_least_happens_so_that_what_comes_at_every_beat_is_in_each_equally_often():
-    began, late = 1000.01, (0, 0.03, 0.01, 0.02)
+@pytest.mark.parametrize("late_s", [(0, 0.03, 0.01, 0.02), tuple(beat * 7 % 13 / 50 for beat in range(13))])
+def test_windows_are_cut_where_least_happens_so_that_what_comes_at_every_beat_is_in_each_equally_often(
+    late_s: tuple[float, ...],
+):
     asked = [
-        Asked(key, is_write=False, at=began + 5 * beat + after + late[beat % 4])
+        Asked(key, is_write=False, at=1000.01 + 5 * beat + after + late_s[beat % len(late_s)])
         for beat in range(13)
         for key, after in (("a", 0), ("b", 0.4))
     ]

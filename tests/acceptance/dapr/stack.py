@@ -236,9 +236,7 @@ def make_host(
 ) -> Pair:
     """A host with its sidecar, whose logs lie in a folder of its own."""
     (own := folder / id_).mkdir()
-    return make_pair(
-        "host", HOST, own, resources, env, *args, "--instance-id", id_, names=folder, program=program
-    )
+    return make_pair("host", HOST, own, resources, env, *args, "--instance-id", id_, names=folder, program=program)
 
 
 @asynccontextmanager
