@@ -32,8 +32,9 @@ async def feed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FeedPr
         yield feed
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lasting_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    """For a file, not for all of them: what it publishes costs a third of a core."""
     async with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
         yield fleet
 
