@@ -247,11 +247,7 @@ class Names:
 
     def is_reserved(self, topic: str) -> bool:
         """Whether frames may not be published to a topic, since the manager itself reads or owns it."""
-        return self.is_nudge(topic) or topic in {
-            self.commands_topic,
-            self.events_topic,
-            self.dead_letters_topic,
-        }
+        return self.is_nudge(topic) or topic in {self.commands_topic, self.events_topic, self.dead_letters_topic}
 
 
 DEFAULT_NAMES = Names()
@@ -261,7 +257,7 @@ DEFAULT_NAMES = Names()
 class Limits:
     """Bounds and periods of a process. Durations in seconds, `sweep_rate` in records a second.
 
-    `is_strict`: sockets are closed when the lease has run out. `rebalances`: a host hands over what exceeds its share.
+    `is_strict`: sockets are closed before the lease runs out. `rebalances`: what exceeds the share is handed over.
     """
 
     max_connections: int = 10_000
