@@ -95,9 +95,14 @@ def published_until(record: WebSocketConnection, read_until: datetime | None) ->
     return min((moment for moment in (record.read_until, read_until) if moment is not None), default=None)
 
 
+def owner_of(record: WebSocketConnection) -> tuple[str | None, int]:
+    """Who owns it, and under which epoch."""
+    return record.instance_id, record.epoch
+
+
 def check_owner(record: WebSocketConnection | None, instance_id: str, epoch: int) -> WebSocketConnection:
     """The record, if this owner and epoch still hold it. Raises OwnershipLostError."""
-    if record is None or record.instance_id != instance_id or record.epoch != epoch:
+    if record is None or owner_of(record) != (instance_id, epoch):
         raise OwnershipLostError("the record carries another owner or epoch")
     return record
 
@@ -186,8 +191,7 @@ def settle(record: WebSocketConnection, now: datetime, reason: str | None = None
 
 def wishes(record: WebSocketConnection) -> tuple[object, ...]:
     """What an owner acts on."""
-    who = record.instance_id, record.epoch
-    return *who, record.generation, record.desired, record.topic, record.auto_reconnect
+    return *owner_of(record), record.generation, record.desired, record.topic, record.auto_reconnect
 
 
 def is_offered_to(record: WebSocketConnection, instance_id: str) -> bool:

@@ -35,7 +35,7 @@ class Claims:
 
         def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
             nonlocal claimed, doubted
-            if claimed is not None and record is not None and _claim_of(record) == _claim_of(claimed):
+            if claimed is not None and record is not None and ownership.owner_of(record) == ownership.owner_of(claimed):
                 return None  # written, though we were not told so
             claimed = doubted = None
             if record is None or self.step_of(record) is not Step.CLAIM:
@@ -72,7 +72,3 @@ class Claims:
         if record.instance_id == self.instance_id:
             return self.inheritance.owed_for(record.id) or self.read_until()
         return self.tools.others.last_word_of(record.instance_id) if record.instance_id is not None else None
-
-
-def _claim_of(record: WebSocketConnection) -> tuple[str | None, int]:
-    return record.instance_id, record.epoch

@@ -14,12 +14,12 @@ from enum import Enum
 
 from runtime import ownership
 from runtime.errors import GarbageRecordError, OwnershipLostError, StoreError
-from runtime.host.tools import Tools
+from runtime.host.tools import RETRY_S, Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus
 
 LOOK_EVERY_S = 0.25  # nudges may be lost, and a handover is short
-RETRY_S = 1.0
+WARNING = "handover_failed"
 
 
 class Ending(Enum):
@@ -58,7 +58,7 @@ class Departure:
         """What the record says now."""
         self.is_taken = record is not None and ownership.is_taken_from(record, self.instance_id, self.epoch)
         self.is_connected = self.is_taken and record is not None and record.status is ConnectionStatus.CONNECTED
-        is_mine = record is not None and (record.instance_id, record.epoch) == (self.instance_id, self.epoch)
+        is_mine = record is not None and ownership.owner_of(record) == (self.instance_id, self.epoch)
         self.is_lost = not self.is_taken and not is_mine
 
     async def run(self) -> Ending:
@@ -100,17 +100,12 @@ class Departure:
                 read_until=read_until,
             )
 
-        while True:
-            try:
-                await self.tools.records.update(self.connection_id, decide)
-            except StoreError as error:
-                self._warn(error)
-                await self.tools.clock.sleep(RETRY_S)
-            except GarbageRecordError:
-                return
-            else:
-                await self.tools.nudge(self.to, self.connection_id)
-                return
+        async def write() -> None:
+            await self.tools.records.update(self.connection_id, decide)
+
+        with suppress(GarbageRecordError):
+            await self.tools.until_written(self.connection_id, write, WARNING)
+            await self.tools.nudge(self.to, self.connection_id)
 
     async def _offer(self) -> None:
         def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
@@ -127,29 +122,28 @@ class Departure:
 
         However long that takes: an offer that stays would be taken when its owner no longer expects it.
         """
-        while True:
-            try:
-                await self.tools.records.update(
-                    self.connection_id,
-                    lambda record: ownership.withdraw(record, instance_id=self.instance_id, epoch=self.epoch),
-                )
-            except StoreError as error:
-                self._warn(error)
-                await self.tools.clock.sleep(RETRY_S)
-            except OwnershipLostError:
-                await self.look()
-                if self.is_taken:
-                    return False
-                raise
-            else:
-                return True
+
+        async def write() -> None:
+            await self.tools.records.update(
+                self.connection_id,
+                lambda record: ownership.withdraw(record, instance_id=self.instance_id, epoch=self.epoch),
+            )
+
+        try:
+            await self.tools.until_written(self.connection_id, write, WARNING)
+        except OwnershipLostError:
+            await self.look()
+            if self.is_taken:
+                return False
+            raise
+        return True
 
     async def _take_back(self) -> Ending | None:
         """None: nobody can tell yet, since the store does not answer."""
         clock, ours = self.tools.clock, (self.instance_id, self.epoch + 2)
 
         def decide(record: WebSocketConnection | None) -> WebSocketConnection | None:
-            if self.taken_back is not None and record is not None and (record.instance_id, record.epoch) == ours:
+            if self.taken_back is not None and record is not None and ownership.owner_of(record) == ours:
                 return None  # written, though we were not told so
             self.taken_back = ownership.take_back(
                 record, instance_id=self.instance_id, epoch=self.epoch, now=clock.now()
@@ -169,15 +163,14 @@ class Departure:
         self.taken_back = stored
         return Ending.TAKEN_BACK
 
-    async def _until(self, condition: Callable[[], bool]) -> bool:
+    async def _until(self, condition: Callable[[], bool]) -> None:
         clock = self.tools.clock
         deadline = clock.monotonic() + self.within_s
         while not condition():
             if self.is_lost or clock.monotonic() >= deadline:
-                return False
+                return
             await clock.sleep(LOOK_EVERY_S)
             await self.look()
-        return True
 
     async def look(self) -> None:
         """Read the record."""
@@ -185,7 +178,7 @@ class Departure:
             self.see(await self.tools.records.get(self.connection_id))
 
     def _warn(self, error: Exception) -> None:
-        self.tools.observer.warn("handover_failed", id=self.connection_id, reason=str(error))
+        self.tools.observer.warn(WARNING, id=self.connection_id, reason=str(error))
 
 
 @dataclass(slots=True)
@@ -217,9 +210,8 @@ class Arrival:
         await self._close()
         if self.finished is not None and self.finished.handover is not None:
             return self.finished.handover.read_until
-        return (
-            self.record.read_until or clock.now()
-        )  # as its lease said at the claim: a later one may be its successor's
+        # As its lease said at the claim: a later word may be that of the next process under its id.
+        return self.record.read_until or clock.now()
 
     async def _close(self) -> None:
         """Until this is written, the host before may take the connection back."""
@@ -230,13 +222,10 @@ class Arrival:
             self.observe(record)
             return ownership.settle_in(record, instance_id=owner, epoch=epoch, now=self.tools.clock.now())
 
-        while True:
-            try:
-                await self.tools.records.update(self.record.id, decide)
-            except StoreError as error:
-                self.tools.observer.warn("handover_failed", id=self.record.id, reason=str(error))
-                await self.tools.clock.sleep(RETRY_S)
-            except GarbageRecordError as error:
-                raise OwnershipLostError(str(error)) from None
-            else:
-                return
+        async def write() -> None:
+            await self.tools.records.update(self.record.id, decide)
+
+        try:
+            await self.tools.until_written(self.record.id, write, WARNING)
+        except GarbageRecordError as error:
+            raise OwnershipLostError(str(error)) from None

@@ -85,7 +85,7 @@ class Keeper:
                 return
         if self._way_out is _WayOut.LEFT:
             return
-        if record is None or record.instance_id != before.instance_id or record.epoch != before.epoch:
+        if record is None or ownership.owner_of(record) != ownership.owner_of(before):
             self.lose()
             return
         if self._arrival is not None:

@@ -8,13 +8,11 @@ from datetime import datetime
 
 from runtime import ownership
 from runtime.backoff import Retry
-from runtime.errors import GarbageRecordError, OwnershipLostError, StoreError
+from runtime.errors import GarbageRecordError, OwnershipLostError
 from runtime.host.status import Write
 from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus, transition
-
-RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -134,16 +132,11 @@ class Reporter:
     async def _until_written(self, record: WebSocketConnection, write: Callable[[], Awaitable[None]]) -> bool:
         """The last write, until it is done (True), or another owns the record."""
         self.tools.writer.forget(record.id)
-        while True:
-            try:
-                await write()
-            except StoreError as error:
-                self.tools.observer.warn("record_write_failed", id=record.id, reason=str(error))
-                await self.tools.clock.sleep(RETRY_S)
-            except (OwnershipLostError, GarbageRecordError):
-                return False
-            else:
-                return True
+        try:
+            await self.tools.until_written(record.id, write, "record_write_failed")
+        except (OwnershipLostError, GarbageRecordError):
+            return False
+        return True
 
 
 def _owner(record: WebSocketConnection) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from runtime.errors import StoreError
 from runtime.host.announcer import Announcer
 from runtime.host.dialing import GuardedDialer
 from runtime.host.lease import Always, Tenure
@@ -11,6 +13,8 @@ from runtime.host.status import StatusWriter
 from runtime.host.watch import Nobody, Others
 from runtime.ports import DEFAULT_NAMES, NO_METERS, Clock, Meters, Names, Nudges, Observer, Random
 from runtime.records import Records
+
+RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,17 @@ class Tools:
     names: Names = DEFAULT_NAMES
     others: Others = field(default_factory=Nobody)
     tenure: Tenure = field(default_factory=Always)
+
+    async def until_written(self, connection_id: str, write: Callable[[], Awaitable[None]], warning: str) -> None:
+        """Do a write of a record again and again until the store takes it; what else it raises passes through."""
+        while True:
+            try:
+                await write()
+            except StoreError as error:
+                self.observer.warn(warning, id=connection_id, reason=str(error))
+                await self.clock.sleep(RETRY_S)
+            else:
+                return
 
     async def nudge(self, instance_id: str, connection_id: str) -> None:
         """Hint one host."""
