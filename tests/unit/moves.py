@@ -44,6 +44,18 @@ class Feed:
 
 
 @asynccontextmanager
+async def feeding(cluster: Cluster, *ids: str) -> AsyncIterator[list[Feed]]:
+    """A peer for each of these connections, for the block."""
+    feeds = [Feed(cluster, id_) for id_ in ids]
+    tasks = [asyncio.create_task(feed.run()) for feed in feeds]
+    try:
+        yield feeds
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
 async def moving(count: int = 2, **fields: Any) -> AsyncIterator[tuple[Cluster, Feed, Member, Member]]:
     """A cluster in which the first of two members owns `a`, and frames come."""
     cluster = Cluster(count, replace(FAST, rebalances=False))
@@ -53,13 +65,9 @@ async def moving(count: int = 2, **fields: Any) -> AsyncIterator[tuple[Cluster, 
         await cluster.settle(1)
         (owner,) = cluster.holders_of("a")
         other = next(member for member in cluster.members.values() if member.id != owner)
-        feed = Feed(cluster)
-        feeding = asyncio.create_task(feed.run())
-        await cluster.settle(1)
-        try:
+        async with feeding(cluster, "a") as (feed,):
+            await cluster.settle(1)
             yield cluster, feed, cluster.members[owner], other
-        finally:
-            feeding.cancel()
 
 
 def move(owner: Member, other: Member, *, stays: bool = True) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.unit.cluster import Cluster, Member
-from tests.unit.moves import FAST, Feed, blind_gaps, moving
+from tests.unit.moves import FAST, Feed, blind_gaps, feeding, moving
 from tests.virtual_time import virtual_time
 
 
@@ -47,42 +46,43 @@ async def test_a_host_that_is_told_to_drain_hands_all_over_and_claims_no_more():
         assert not owner.running.done()
 
 
-@virtual_time
-async def test_a_new_host_gets_its_fair_share_without_a_missing_frame():
-    cluster = Cluster(2, FAST)
-    ids = [f"c{number}" for number in range(20)]
+@asynccontextmanager
+async def fed(hosts: int, connections: int) -> AsyncIterator[tuple[Cluster, list[Feed]]]:
+    """A cluster that holds so many connections, with a peer for each."""
+    cluster = Cluster(hosts, FAST)
+    ids = [f"c{number}" for number in range(connections)]
     async with cluster.running():
         await cluster.settle(3)
         await cluster.connect(*ids)
         await cluster.settle(3)
-        feeds = [Feed(cluster, id_) for id_ in ids]
-        feeding = [asyncio.create_task(feed.run()) for feed in feeds]
+        async with feeding(cluster, *ids) as feeds:
+            yield cluster, feeds
+
+
+def check_nothing_lost(cluster: Cluster, feeds: list[Feed]) -> None:
+    assert sum(cluster.loads().values()) == len(feeds)
+    for feed in feeds:
+        feed.check_complete()
+    assert blind_gaps(cluster) == []
+
+
+@virtual_time
+async def test_a_new_host_gets_its_fair_share_without_a_missing_frame():
+    async with fed(2, 20) as (cluster, feeds):
         await cluster.settle(1)
         cluster.new("C").start()
         await cluster.settle(30)
         loads = cluster.loads()
-        assert sum(loads.values()) == len(ids)
         assert max(loads.values()) - min(loads.values()) <= 2, loads
-        for feed in feeds:
-            feed.check_complete()
-        assert blind_gaps(cluster) == []
+        check_nothing_lost(cluster, feeds)
         moved = len(cluster.data("handover"))
         await cluster.settle(60)
         assert len(cluster.data("handover")) == moved, "it does not come to rest"
-        for task in feeding:
-            task.cancel()
 
 
 @virtual_time
 async def test_all_hosts_restarted_one_after_the_other_lose_nothing():
-    cluster = Cluster(3, FAST)
-    ids = [f"c{number}" for number in range(12)]
-    async with cluster.running():
-        await cluster.settle(3)
-        await cluster.connect(*ids)
-        await cluster.settle(3)
-        feeds = [Feed(cluster, id_) for id_ in ids]
-        feeding = [asyncio.create_task(feed.run()) for feed in feeds]
+    async with fed(3, 12) as (cluster, feeds):
         for id_ in "ABC":
             await cluster.members[id_].stop()
             await cluster.settle(3)
@@ -90,9 +90,4 @@ async def test_all_hosts_restarted_one_after_the_other_lose_nothing():
             cluster.new(id_).dialer.sockets[:0] = dialled
             cluster.members[id_].start()
             await cluster.settle(20)
-        assert sum(cluster.loads().values()) == len(ids)
-        for feed in feeds:
-            feed.check_complete()
-        assert blind_gaps(cluster) == []
-        for task in feeding:
-            task.cancel()
+        check_nothing_lost(cluster, feeds)

@@ -9,7 +9,7 @@ from runtime.errors import StoreError
 from runtime.failure import Failure, FailureKind
 from runtime.models.status import ConnectionStatus
 from tests.unit.cluster import Cluster
-from tests.unit.moves import FAST, Feed, blind_gaps, move, moving
+from tests.unit.moves import FAST, blind_gaps, feeding, move, moving
 from tests.virtual_time import virtual_time
 
 NOT_FROM_HERE = Failure(FailureKind.TRANSIENT, "not from here")
@@ -230,11 +230,9 @@ async def test_a_connection_that_was_offered_to_a_host_that_drains_as_well_goes_
         owner = cluster.members[id_]
         second = min(set("ABC") - {id_})
         cluster.members[second].host.begin_drain()
-        feed = Feed(cluster)
-        feeding = asyncio.create_task(feed.run())
-        await owner.stop()
-        await cluster.settle(10)
-        feeding.cancel()
+        async with feeding(cluster, "a"):
+            await owner.stop()
+            await cluster.settle(10)
         assert cluster.holders_of("a") == [*(set("ABC") - {id_, second})]
         assert blind_gaps(cluster) == []
 
