@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from runtime.ports import Limits
 from tests.unit.cluster import LIMITS, Cluster, Member
 
 FAST = replace(LIMITS, heartbeat_interval_s=1, lease_s=5, handover_s=4)
@@ -56,18 +57,24 @@ async def feeding(cluster: Cluster, *ids: str) -> AsyncIterator[list[Feed]]:
 
 
 @asynccontextmanager
-async def moving(count: int = 2, **fields: Any) -> AsyncIterator[tuple[Cluster, Feed, Member, Member]]:
-    """A cluster in which the first of two members owns `a`, and frames come."""
-    cluster = Cluster(count, replace(FAST, rebalances=False))
+async def owning(count: int = 2, limits: Limits = FAST, **fields: Any) -> AsyncIterator[tuple[Cluster, Member, Member]]:
+    """A cluster in which nothing is rebalanced, the member that owns `a`, and another one."""
+    cluster = Cluster(count, replace(limits, rebalances=False))
     async with cluster.running():
         await cluster.settle(3)
         await cluster.connect("a", **fields)
         await cluster.settle(1)
         (owner,) = cluster.holders_of("a")
         other = next(member for member in cluster.members.values() if member.id != owner)
-        async with feeding(cluster, "a") as (feed,):
-            await cluster.settle(1)
-            yield cluster, feed, cluster.members[owner], other
+        yield cluster, cluster.members[owner], other
+
+
+@asynccontextmanager
+async def moving(count: int = 2, **fields: Any) -> AsyncIterator[tuple[Cluster, Feed, Member, Member]]:
+    """The same, and frames come."""
+    async with owning(count, **fields) as (cluster, owner, other), feeding(cluster, "a") as (feed,):
+        await cluster.settle(1)
+        yield cluster, feed, owner, other
 
 
 def move(owner: Member, other: Member, *, stays: bool = True) -> None:

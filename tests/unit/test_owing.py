@@ -13,7 +13,7 @@ from runtime.errors import PublishError
 from runtime.models.events import Event
 from runtime.models.status import ConnectionStatus
 from tests.unit.cluster import Cluster, View
-from tests.unit.moves import FAST, blind_gaps, moving
+from tests.unit.moves import FAST, blind_gaps, moving, owning
 from tests.virtual_time import virtual_time
 
 
@@ -32,13 +32,8 @@ def _covers(gap, moment: datetime) -> bool:
 
 @virtual_time
 async def test_frames_that_a_dead_host_had_not_published_are_announced_of_a_connection_that_had_ended_before():
-    cluster = Cluster(2, replace(FAST, rebalances=False))
-    async with cluster.running():
-        await cluster.settle(3)
-        await cluster.connect("a", autoReconnect=False)
-        await cluster.settle(3)
-        (id_,) = cluster.holders_of("a")
-        owner = cluster.members[id_]
+    async with owning(autoReconnect=False) as (cluster, owner, _):
+        await cluster.settle(2)
         cluster.publisher.before = no_frames
         owner.socket_of("a").push("lost")
         read_at = cluster.clock.now()
@@ -55,14 +50,8 @@ async def test_frames_that_a_dead_host_had_not_published_are_announced_of_a_conn
 
 @virtual_time
 async def test_a_gap_that_was_not_published_at_a_stop_is_announced_by_the_next_owner():
-    cluster = Cluster(2, replace(FAST, rebalances=False, drain_deadline_s=5))
-    async with cluster.running():
-        await cluster.settle(3)
-        await cluster.connect("a")
-        await cluster.settle(3)
-        (id_,) = cluster.holders_of("a")
-        owner = cluster.members[id_]
-        other = next(member for member in cluster.members.values() if member is not owner)
+    async with owning(limits=replace(FAST, drain_deadline_s=5)) as (cluster, owner, other):
+        await cluster.settle(2)
         await other.kill()  # so that it is released, not handed over
         await cluster.settle(10)
         cluster.publisher.before = nothing_at_all
@@ -127,13 +116,8 @@ async def test_the_gap_after_a_claim_whose_answer_was_lost_does_not_begin_with_t
 
 @virtual_time
 async def test_frames_of_a_generation_that_has_ended_come_before_those_of_the_next_one_on_another_host():
-    cluster = Cluster(2, replace(FAST, rebalances=False))
-    async with cluster.running():
-        await cluster.settle(3)
-        await cluster.connect("a")
-        await cluster.settle(3)
-        (id_,) = cluster.holders_of("a")
-        owner = cluster.members[id_]
+    async with owning() as (cluster, owner, _):
+        await cluster.settle(2)
         owner_only = True
 
         async def no_frames_of_old_owner(events: Sequence[Event]) -> None:
@@ -152,7 +136,7 @@ async def test_frames_of_a_generation_that_has_ended_come_before_those_of_the_ne
         owner_only = False
         await cluster.settle(10)
         (new,) = cluster.holders_of("a")
-        assert new != id_
+        assert new != owner.id
         cluster.members[new].socket_of("a").push("new")
         await cluster.settle(1)
         assert [data["payload"] for data in cluster.data("frame")] == ["old1", "old2", "new"]
@@ -161,14 +145,8 @@ async def test_frames_of_a_generation_that_has_ended_come_before_those_of_the_ne
 @virtual_time
 @pytest.mark.parametrize("close_takes_s", [0, 5])
 async def test_under_strict_fencing_a_host_that_is_cut_off_has_closed_before_another_dials(close_takes_s: float):
-    cluster = Cluster(2, replace(FAST, is_strict=True, rebalances=False))
-    async with cluster.running():
-        await cluster.settle(3)
-        await cluster.connect("a")
-        await cluster.settle(3)
-        (id_,) = cluster.holders_of("a")
-        owner = cluster.members[id_]
-        other = next(member for member in cluster.members.values() if member is not owner)
+    async with owning(limits=replace(FAST, is_strict=True)) as (cluster, owner, other):
+        await cluster.settle(2)
         socket = owner.socket_of("a")
         close = socket.close
 
