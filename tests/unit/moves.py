@@ -57,9 +57,9 @@ async def feeding(cluster: Cluster, *ids: str) -> AsyncIterator[list[Feed]]:
 
 
 @asynccontextmanager
-async def owning(count: int = 2, limits: Limits = FAST, **fields: Any) -> AsyncIterator[tuple[Cluster, Member, Member]]:
+async def owning(limits: Limits = FAST, **fields: Any) -> AsyncIterator[tuple[Cluster, Member, Member]]:
     """A cluster in which nothing is rebalanced, the member that owns `a`, and another one."""
-    cluster = Cluster(count, replace(limits, rebalances=False))
+    cluster = Cluster(2, replace(limits, rebalances=False))
     async with cluster.running():
         await cluster.settle(3)
         await cluster.connect("a", **fields)
@@ -70,9 +70,9 @@ async def owning(count: int = 2, limits: Limits = FAST, **fields: Any) -> AsyncI
 
 
 @asynccontextmanager
-async def moving(count: int = 2, **fields: Any) -> AsyncIterator[tuple[Cluster, Feed, Member, Member]]:
+async def moving(**fields: Any) -> AsyncIterator[tuple[Cluster, Feed, Member, Member]]:
     """The same, and frames come."""
-    async with owning(count, **fields) as (cluster, owner, other), feeding(cluster, "a") as (feed,):
+    async with owning(**fields) as (cluster, owner, other), feeding(cluster, "a") as (feed,):
         await cluster.settle(1)
         yield cluster, feed, owner, other
 
