@@ -67,6 +67,7 @@ class Ledger:
     doubled: list[tuple[str, int]] = field(default_factory=list)
     late: list[tuple[str, int]] = field(default_factory=list)
     newest: dict[str, int] = field(default_factory=dict)
+    told_connected: dict[str, int] = field(default_factory=dict)
     longest_way_s: float = 0
     torn: int = 0
 
@@ -83,6 +84,11 @@ class Ledger:
         """One event. How long frames are on their way is measured on those that come under the newest epoch."""
         if not event["type"].endswith(".frame"):
             self.others.append(event)
+            data = event["data"]
+            if event["type"].endswith(".status") and data["status"] == "Connected":
+                self.told_connected[data["connectionId"]] = max(
+                    self.told_connected.get(data["connectionId"], 0), data["epoch"]
+                )
             return
         self.frames += 1
         data = event["data"]

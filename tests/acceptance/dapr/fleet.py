@@ -150,12 +150,17 @@ class Fleet:
         await self.until(is_so, what, patience_s)
 
     async def until_fresh(self, rounds: int = 2) -> None:
-        """Wait until each connection has published a number that the feed sent some rounds after this call."""
+        """Wait until each connection has published a number that the feed sent some rounds after this call.
+
+        And until it was told to be Connected under that epoch: before that, but not before the frames, comes its gap.
+        """
         begin = max(line["number"] for line in self.feed.told("number")) + rounds
 
         async def are_fresh() -> bool:
-            numbers = self.read().numbers
-            return all(id_ in numbers and numbers[id_].last >= begin for id_ in self.ids)
+            ledger = self.read()
+            numbers, told, newest = ledger.numbers, ledger.told_connected, ledger.newest
+            has_come = all(id_ in numbers and numbers[id_].last >= begin for id_ in self.ids)
+            return has_come and all(told.get(id_, 0) >= newest[id_] for id_ in self.ids)
 
         await self.until(are_fresh, lambda: "numbers of all connections have come")
 
