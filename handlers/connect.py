@@ -16,9 +16,9 @@ async def connect(command: Connect, order: Order, context: Context) -> Outcome:
     """Put the id into the index, write the record, and look at the index again."""
     if command.topic is not None and context.names.is_reserved(command.topic):
         return order.outcome(OutcomeStatus.REJECTED, f"topic '{command.topic}' is reserved for the manager itself")
-    rule = context.guard.literal_refusal(parse_url(command.url).host)
-    if rule is not None:  # names are judged at each dial, since what they resolve to may change
-        return order.outcome(OutcomeStatus.REJECTED, f"the guard refuses the url's address: {rule}")
+    verdict = context.guard.judge_host(parse_url(command.url))
+    if verdict is not None and verdict.refusal is not None:  # a name's addresses are judged at each dial
+        return order.outcome(OutcomeStatus.REJECTED, verdict.refusal)
     await context.records.add_to_index(order.connection_id)
     outcome = await context.apply(order, Aspect.LIFE, lambda record: decide(record, command, order))
     await context.records.add_to_index(order.connection_id)

@@ -14,7 +14,7 @@ AT_ONCE = 32
 
 
 def look_up(host: str, flags: int = 0) -> list[str]:
-    """getaddrinfo, so that every spelling of an address (`0x7f.1`, `2130706433`) is judged as what it resolves to."""
+    """getaddrinfo: every address of a name, each once, as text that the guard judges and the dial goes to."""
     infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
     return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in infos))
 

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from runtime.cli import commands, dead_letters, declare, doctor, reading, server
+from runtime.cli import check, commands, dead_letters, declare, doctor, reading, server
 
 
 class Wsm(TyperGroup):
@@ -52,7 +52,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "dead-letters": dead_letters.dead_letters,
         "tail": reading.tail,
         "export": declare.export,
-        "check": reading.check,
+        "check": check.check,
         "doctor": doctor.doctor,
         "schema": reading.schema,
     },

@@ -1,4 +1,4 @@
-"""The commands that only look: list, show, instances, outcome, tail, check, schema."""
+"""The commands that only look: list, show, instances, outcome, tail, schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from runtime.cli.arguments import Id, Json, TagOption, tags_of
-from runtime.cli.calls import EXIT_REFUSED, EXIT_TIMEOUT, CallFailed, end_with, print_json, talk
+from runtime.cli.calls import EXIT_REFUSED, EXIT_TIMEOUT, CallFailed, print_json, talk
 
 if TYPE_CHECKING:
     from runtime.cli.client import Client
@@ -120,28 +120,6 @@ async def _tail(
             return
         raise CallFailed(f"{seen} of {count} events came within {timeout_s:g} s", EXIT_TIMEOUT) from None
     raise CallFailed("the manager has ended the stream", EXIT_REFUSED)
-
-
-def check(
-    url: Annotated[str, typer.Argument(metavar="URL", help="ws:// or wss:// URL")],
-    allow_private: Annotated[bool, typer.Option("--allow-private", help="as `wsm run --allow-private`")] = False,
-    as_json: Json = False,
-) -> None:
-    """Tell what the guard says of a URL, without dialling."""
-    from runtime.adapters.check import check_url
-    from runtime.guard import Guard
-
-    result = asyncio.run(check_url(url, Guard(allow_private)))
-    if as_json:
-        addresses = [{"address": address, "refusedBy": rule} for address, rule in result.addresses]
-        print_json({"allowed": result.allowed, "reason": result.reason, "addresses": addresses})
-    else:
-        for address, rule in result.addresses:
-            typer.echo(f"{address}: {'refused, ' + rule if rule else 'may be dialled'}")
-    if not result.allowed:
-        end_with([result.reason], EXIT_REFUSED)
-    if not as_json:
-        typer.echo(result.reason)
 
 
 def schema(

@@ -28,9 +28,9 @@ def run_command() -> TyperCommand:
     """`wsm run` with an option for every setting: made when it is called for, since reading the settings costs."""
     from pydantic import SecretStr
 
-    from runtime.settings import EndpointSettings, Settings
+    from runtime.settings import GuardSettings, Settings
 
-    shared = EndpointSettings.model_fields  # named by Settings first, but not what one looks for first
+    shared = GuardSettings.model_fields  # named by Settings first, but not what one looks for first
     fields = dict(sorted(Settings.model_fields.items(), key=lambda item: item[0] in shared))
     secrets = [name for name, field in fields.items() if SecretStr in get_args(field.annotation)]
     shown = {name: field for name, field in fields.items() if name not in secrets}

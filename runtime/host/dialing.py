@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from runtime.failure import DialError, Failure, FailureKind
-from runtime.guard import Guard
+from runtime.guard import Guard, Verdict
 from runtime.models.options import WebSocketOptions
 from runtime.ports import Dial, Dialer, Resolver, Socket
-from runtime.urls import Endpoint, parse_url
+from runtime.urls import Endpoint, ascii_url, parse_url
 
 
 @dataclass(slots=True)
@@ -40,17 +40,23 @@ class GuardedDialer:
                 deadline.reschedule(None)
                 async with self._slots:
                     deadline.reschedule(loop.time() + options.connect_timeout_s - spent)
-                    return await self.dialer.dial(Dial(url, endpoint, addresses, options))
+                    return await self.dialer.dial(Dial(ascii_url(url, endpoint), endpoint, addresses, options))
         except TimeoutError:
             reason = f"no connection within {options.connect_timeout_s:g} s (connectTimeoutS)"
             raise DialError(Failure(FailureKind.TRANSIENT, reason)) from None
 
     async def _checked(self, endpoint: Endpoint) -> tuple[str, ...]:
-        addresses = await self.resolver.resolve(endpoint.host, endpoint.port)
+        """Every address of the host, each of them allowed: the one that will be dialled is among them."""
+        self._pass(self.guard.judge_host(endpoint))
+        addresses = await self.resolver.resolve(endpoint.query_name, endpoint.port)
         for address in addresses:
-            rule = self.guard.refusal(address)
-            if rule is not None:
-                raise DialError(Failure(FailureKind.REFUSED, f"the guard refuses {address}: {rule}"))
+            self._pass(self.guard.judge(endpoint, address))
         if not addresses:
             raise DialError(Failure(FailureKind.TRANSIENT, "the host name has no address"))
         return tuple(addresses)
+
+    @staticmethod
+    def _pass(verdict: Verdict | None) -> None:
+        refusal = verdict.refusal if verdict is not None else None
+        if refusal is not None:
+            raise DialError(Failure(FailureKind.REFUSED, refusal))

@@ -213,23 +213,6 @@ def test_tail_of_something_else_ends_with_a_reason(answer: bytes, code: int, sho
     assert [line.split(None, 1)[-1].strip() for line in result.stdout.splitlines()] == shown
 
 
-def test_check_tells_of_each_address_what_the_guard_says():
-    refused = wsm("check", "ws://127.0.0.1:1/")
-    assert (refused.code, refused.stdout) == (1, "127.0.0.1: refused, loopback (--allow-private permits it)\n")
-    assert refused.stderr == "error: 127.0.0.1 is refused: loopback (--allow-private permits it)\n"
-    allowed = wsm("check", "ws://127.0.0.1:1/", "--allow-private")
-    assert (allowed.code, allowed.stderr) == (0, "")
-    assert allowed.stdout == "127.0.0.1: may be dialled\nevery address may be dialled\n"
-    as_json = wsm("check", "ws://169.254.169.254/", "--allow-private", "--json")
-    assert as_json.code == 1
-    assert as_json.json()["allowed"] is False
-    (address,) = as_json.json()["addresses"]
-    assert address["address"] == "169.254.169.254"
-    assert "metadata" in address["refusedBy"]
-    assert wsm("check", "ws://127.0.0.1/", "--allow-private", "--json").json()["allowed"] is True
-    assert "must start with ws://" in wsm("check", "http://x").stderr
-
-
 def test_schema_prints_one_model_or_their_names():
     names = wsm("schema").stdout.split()
     assert names[:2] == ["command", "options"]
