@@ -134,6 +134,6 @@ async def until_stopped(asked: asyncio.Event, background: asyncio.Task[None]) ->
 
 
 def failed_part(error: BaseException) -> str:
-    """The function in which a part of the manager began to run: `Lane.run`, `Host.run` …"""
+    """The function in which a part of the manager began to run: `Lanes.run`, `Host.run` …"""
     names = [frame.f_code.co_qualname for frame, _ in traceback.walk_tb(error.__traceback__)]
     return next((name for name in names if name != "Manager.run"), "unknown")

@@ -13,8 +13,9 @@ from runtime.errors import StoreError
 from runtime.guard import Guard
 from runtime.host.announcer import Announcer
 from runtime.host.metered import MeteredPublisher
-from runtime.host.publisher import Lane
-from runtime.host.queue import Entry, FrameQueue
+from runtime.host.parcel import Parcel
+from runtime.host.publisher import Lanes
+from runtime.host.queue import FrameQueue
 from runtime.host.vitals import Notes, StoredVitals, live
 from runtime.models.events import Event
 from runtime.models.instance import Instance
@@ -38,7 +39,7 @@ class Manager:
     context: Context
     dispatch: Dispatch
     announcer: Announcer
-    events_lane: Lane
+    events_lanes: Lanes
     resident: Resident | None
 
     async def take_in(self, event: Event) -> Outcome | None:
@@ -62,7 +63,7 @@ class Manager:
 
     async def run(self) -> None:
         """Work until cancelled, or until a part fails: its error is raised once all others have ended."""
-        parts = [self.events_lane.run, self._keep_layout, *([self.resident.run] if self.resident is not None else ())]
+        parts = [self.events_lanes.run, self._keep_layout, *([self.resident.run] if self.resident is not None else ())]
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
@@ -134,19 +135,20 @@ def assemble(
     clock, random, observer, names = ports.clock, ports.random, ports.observer, limits.names
     records = Records(ports.store, clock, random, limits.index_shards)
 
-    def refused(queue: FrameQueue, entry: Entry, reason: str) -> None:
-        announcer.refused(queue, entry, reason)
+    def refused(queue: FrameQueue, parcel: Parcel, reason: str) -> None:
+        announcer.refused(queue, parcel, reason)
 
-    def lane(kind: str = "frame") -> Lane:
-        return Lane(MeteredPublisher(ports.publisher, ports.meters, clock, kind), clock, random, observer, refused)
+    def lanes_of(kind: str, width: int) -> Lanes:
+        publisher = MeteredPublisher(ports.publisher, ports.meters, clock, kind)
+        return Lanes(publisher, clock, random, observer, refused, width)
 
     async def take_in(event: Event) -> Outcome | None:
         return await manager.take_in(event)
 
-    events_lane = lane("event")
-    announcer = Announcer(events_lane, clock, names, limits, observer, ports.meters)
+    lanes, events_lanes = lanes_of("frame", ports.publisher.lanes), lanes_of("event", 1)
+    announcer = Announcer(events_lanes, clock, names, limits, observer, ports.meters)
     resident = (
-        assemble_resident(ports, limits, guard, instance, records, announcer, lane, shares_records, notes, heart)
+        assemble_resident(ports, limits, guard, instance, records, announcer, lanes, shares_records, notes, heart)
         if instance is not None
         else None
     )
@@ -164,7 +166,7 @@ def assemble(
         diagnosis=diagnosis or NoDiagnosis(),
     )
     dispatch = Dispatch(ROUTES, QUERIES, context, announce or announcer.announce, announcer.put, ports.meters)
-    manager = Manager(ports, limits, context, dispatch, announcer, events_lane, resident)
+    manager = Manager(ports, limits, context, dispatch, announcer, events_lanes, resident)
     return manager
 
 

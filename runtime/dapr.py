@@ -29,7 +29,6 @@ from runtime.adapters.sockets import WebSocketDialer
 from runtime.assembly import Manager, assemble
 from runtime.dispatch import CloudEventAttributes
 from runtime.errors import InvalidInputError, RaceLostError, TransientError
-from runtime.guard import Guard
 from runtime.host.metered import MeteredPublisher
 from runtime.host.place import own_thread
 from runtime.identity import InstanceIdProvider
@@ -176,11 +175,10 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
         async def announce(event: Event) -> None:
             await outcomes.publish_many([event])
 
-        guard = Guard(settings.allow_private)
         manager = assemble(
             ports,
             limits,
-            guard,
+            settings.guard(),
             instance=me,
             shares_records=True,
             announce=announce,

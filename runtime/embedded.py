@@ -27,7 +27,6 @@ from runtime.adapters.resolver import SystemResolver
 from runtime.adapters.sockets import WebSocketDialer
 from runtime.assembly import Manager, assemble
 from runtime.dispatch import Dispatch
-from runtime.guard import Guard
 from runtime.identity import InstanceIdProvider
 from runtime.models.events import NOTICE, SOURCE, CloudEventEncoder, Event
 from runtime.models.published import read_published, with_valid_data
@@ -73,7 +72,7 @@ async def start_embedded(
         manager = assemble(
             ports,
             settings.limits(),
-            Guard(settings.allow_private),
+            settings.guard(),
             instance=me,
             diagnosis=EmbeddedDiagnosis(settings.data, settings.sink, lock.why_not_held),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -38,10 +39,15 @@ class StateStore(Protocol):
 
 
 class Publisher(Protocol):
-    """Topics. `keeps_order`: a call may carry several events of one connection, and they arrive in order."""
+    """Topics.
+
+    `keeps_order`: a call may carry several events of one connection, and they arrive in order. `lanes`: how many calls
+    at a time are of use. `call_worth`: a call for fewer connections is only made where no more are ready.
+    """
 
     keeps_order: bool
     lanes: int
+    call_worth: int
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         """Publish and wait for the acknowledgement. Raises PublishError, EventRefusedError."""
@@ -98,11 +104,18 @@ class Dial:
     options: WebSocketOptions
 
 
+Take = Callable[[deque[str | bytes]], None]
+"""Takes from the left of messages that were received, texts or binary ones, as many as there is room for."""
+
+
 class Socket(Protocol):
     """One dialled transport. Only one task receives; sending is safe from any."""
 
-    async def receive(self) -> str | bytes:
-        """The next whole message: text or binary. Raises SocketLost."""
+    async def receive(self, take: Take, until_room: Callable[[], Awaitable[None]]) -> None:
+        """Hand over whole messages, in order: always raises SocketLost, after all that came before was taken.
+
+        When `take` has left some, nothing more is read from the network until `until_room` has returned.
+        """
 
     async def send(self, message: str | bytes) -> None:
         """Send one message. Raises SocketLost."""
@@ -278,6 +291,7 @@ class Limits:
     status_writes_in_flight: int = 8
     events_max: int = 10_000
     index_shards: int = 1
+    queues_max_bytes: int = 1024**3
     names: Names = field(default_factory=Names)
 
 

@@ -16,7 +16,7 @@ from runtime.host.forgetting import Forgetting
 from runtime.host.host import Host
 from runtime.host.lease import RETRY_S, Always, Lease
 from runtime.host.place import Here, Place
-from runtime.host.publisher import Lane, Lanes
+from runtime.host.publisher import Lanes
 from runtime.host.pulse import Pulse
 from runtime.host.status import StatusWriter
 from runtime.host.succession import Succession
@@ -160,14 +160,13 @@ def assemble_resident(
     instance: Instance,
     records: Records,
     announcer: Announcer,
-    lane: Callable[[], Lane],
+    lanes: Lanes,
     shares_records: bool,
     notes: Notes | None = None,
     heart: Heart | None = None,
 ) -> Resident:
     """Wire the resident part; see `assemble`."""
     clock, random, observer = ports.clock, ports.random, ports.observer
-    lanes = Lanes([lane() for _ in range(ports.publisher.lanes)])
     writer = StatusWriter(records, clock, observer, limits.status_writes_in_flight, lambda id_: host.nudge(id_))  # noqa: PLW0108 - made below
     dialer = GuardedDialer(ports.resolver, ports.dialer, guard, limits.max_handshakes)
     instance = instance.model_copy(update={"max_connections": limits.max_connections})

@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.guard import Guard
+from runtime.guard.entries import read_allowed, read_entries, read_prefixes
 from runtime.ports import Limits, Names
 
 PREFIX = "WSM_"
@@ -96,7 +98,53 @@ class EndpointSettings(BaseSettings):
         return lines
 
 
-class Settings(EndpointSettings):
+class GuardSettings(EndpointSettings):
+    """What may be dialled: also those of `wsm check`. A list has commas or blanks between its entries."""
+
+    allow_private: bool = Field(default=False, description="dial loopback and private networks too")
+    allow: str | None = Field(
+        None,
+        description="hosts, addresses and networks to dial although a rule of the guard refuses them: feed.internal, "
+        "*.corp.example:443, 10.1.0.0/16:8000-8999, [fd00::1]:80; no name lets metadata or link-local addresses pass",
+    )
+    allow_only: str | None = Field(None, description="hosts, addresses and networks: dial nothing that is not in it")
+    deny: str | None = Field(
+        None, description="hosts, addresses and networks never to dial, or *:PORT; wins over all that is allowed"
+    )
+    nat64: str | None = Field(
+        None, description="prefixes of NAT64 here, beside 64:ff9b::/96: judged as the IPv4 addresses that they carry"
+    )
+
+    @field_validator("allow")
+    @classmethod
+    def _allow_can_be_read(cls, value: str | None) -> str | None:
+        read_allowed(value or "")
+        return value
+
+    @field_validator("allow_only", "deny")
+    @classmethod
+    def _entries_can_be_read(cls, value: str | None) -> str | None:
+        read_entries(value or "")
+        return value
+
+    @field_validator("nat64")
+    @classmethod
+    def _prefixes_can_be_read(cls, value: str | None) -> str | None:
+        read_prefixes(value or "")
+        return value
+
+    def guard(self) -> Guard:
+        """What decides on every dial."""
+        return Guard(
+            allow_private=self.allow_private,
+            allow=read_allowed(self.allow or ""),
+            allow_only=read_entries(self.allow_only or ""),
+            deny=read_entries(self.deny or ""),
+            nat64=read_prefixes(self.nat64 or ""),
+        )
+
+
+class Settings(GuardSettings):
     """Settings of `wsm run`. Durations are in seconds."""
 
     profile: Profile = Field(Profile.EMBEDDED, description="embedded: no sidecar; dapr: a real one")
@@ -108,7 +156,6 @@ class Settings(EndpointSettings):
         description="stdout, or a URL that takes CloudEvents; also by K_SINK",
     )
     sink_mode: Literal["binary", "structured"] = Field("binary", description="how CloudEvents are posted")
-    allow_private: bool = Field(default=False, description="dial loopback and private networks too")
     app_port: int = Field(
         6001,
         ge=0,
@@ -183,6 +230,9 @@ class Settings(EndpointSettings):
     )
     vitals_interval_s: float = Field(_D.vitals_interval_s, gt=0, description="between writes of what `list` shows")
     events_max: int = Field(_D.events_max, ge=10, description="events in memory while the sink is away")
+    queues_max_bytes: int = Field(
+        _D.queues_max_bytes, ge=1024**2, description="memory of frames that are read and not yet published, in all"
+    )
     pubsub: Name = Field(_N.pubsub, description="name of the pub/sub component")
     statestore: Name = Field(_N.statestore, description="name of the state store")
     commands_topic: Name = Field(_N.commands_topic, description="topic of commands")
@@ -247,6 +297,7 @@ class Settings(EndpointSettings):
             index_shards=self.index_shards,
             vitals_interval_s=self.vitals_interval_s,
             events_max=self.events_max,
+            queues_max_bytes=self.queues_max_bytes,
             names=self.names(),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,7 @@ from runtime.failure import DialError, SocketLost
 from runtime.guard import Guard
 from runtime.host.dialing import GuardedDialer
 from runtime.models.options import WebSocketOptions
+from runtime.ports import Take
 from tests.peers import Talk, listening, until
 
 OPTIONS = WebSocketOptions()
@@ -69,11 +71,39 @@ async def connected(talk, **options):
             live.close_now()
 
 
-async def lost(live: WebSocketSocket) -> SocketLost:
+async def lost(live: WebSocketSocket, take: Take = deque.clear) -> SocketLost:
     """Read to the end."""
     async with asyncio.timeout(20):
-        while True:
-            try:
-                await live.receive()
-            except SocketLost as end:
-                return end
+        try:
+            await live.receive(take, never)
+        except SocketLost as end:
+            return end
+    raise AssertionError("reading has ended without a reason")
+
+
+async def next_of(live: WebSocketSocket) -> str | bytes:
+    """One message, and no more is taken. Raises SocketLost."""
+    got: asyncio.Future[str | bytes] = asyncio.get_running_loop().create_future()
+
+    def take(messages: deque[str | bytes]) -> None:
+        if not got.done():
+            got.set_result(messages.popleft())
+
+    async def read() -> None:
+        try:
+            await live.receive(take, never)
+        except SocketLost as end:
+            got.set_exception(end)
+
+    reading = asyncio.create_task(read())
+    try:
+        async with asyncio.timeout(20):
+            return await got
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+
+
+async def never() -> None:
+    """There will be no room."""
+    await asyncio.Event().wait()

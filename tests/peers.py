@@ -204,6 +204,41 @@ def make_certificate(folder: Path) -> Certificate:
     return Certificate(path)
 
 
+_CA = """
+[ca]
+default_ca = self
+[self]
+database = index
+rand_serial = yes
+new_certs_dir = .
+default_md = sha256
+policy = any
+copy_extensions = copy
+x509_extensions = own
+[own]
+basicConstraints = CA:TRUE
+[any]
+commonName = supplied
+"""
+
+
+def expired_certificate(folder: Path) -> Certificate:
+    """One whose time was a day of 2020: only `openssl ca` makes such."""
+    certificate = make_certificate(folder)
+    (folder / "ca.conf").write_text(_CA)
+    (folder / "index").touch()
+    names = ["-subj", "/CN=expired", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    key = str(certificate.path)
+    asked = ["openssl", "req", "-new", "-key", key, *names, "-out", "request.pem"]
+    signed = ["openssl", "ca", "-batch", "-notext", "-config", "ca.conf", "-selfsign", "-keyfile", key]
+    dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z", "-in", "request.pem", "-out", "signed.pem"]
+    for command in (asked, [*signed, *dates]):
+        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    private = certificate.path.read_text().partition("-----BEGIN CERTIFICATE")[0]
+    certificate.path.write_text(private + (folder / "signed.pem").read_text())
+    return certificate
+
+
 async def until(condition: Callable[[], object], what: str, patience_s: float = 20) -> None:
     """Poll until something holds."""
     try:

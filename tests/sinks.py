@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from runtime.adapters.embedded.dead_letters import DeadLetterFile
 from runtime.adapters.embedded.sink import Sink
 from runtime.adapters.embedded.tail import Tail
 from runtime.host.announcer import Announcer
-from runtime.host.publisher import DaprPublisher, Lane
+from runtime.host.publisher import DaprPublisher, Lanes
 from runtime.host.queue import FrameQueue
 from runtime.models.events import CloudEventEncoder, Event
-from runtime.models.options import Overflow
+from runtime.models.options import MIB, WebSocketOptions
 from runtime.ports import Limits, Names
 from tests.embedded import Observed
 from tests.peers import until
@@ -43,16 +44,20 @@ class Line:
         self.letters = DeadLetterFile(folder / "dead-letters.jsonl")
         self.tail = Tail(lambda lost: b"lost")
         self.bus = Bus(sink, self.tail, CloudEventEncoder("here", "pubsub"), names, self.letters)
-        self.lane = Lane(
+        self.lane = Lanes(
             self.bus, self.clock, lambda: 0.5, self.observed, lambda *refused: self.announcer.refused(*refused)
         )
         self.announcer = Announcer(self.lane, self.clock, names, Limits(), self.observed)
-        self.queue = FrameQueue("a", 1000, 1_000_000, Overflow.BLOCK, self.lane.on_ready, lambda dropped, reason: None)
+        options = WebSocketOptions(queue_max_messages=1000, queue_max_bytes=2 * MIB)
+        self.queue = FrameQueue("a", options, self.lane.on_ready, lambda dropped, reason: None)
         self.frames = DaprPublisher("a", "ws://feed.example/?key=secret", 7, self.queue)
 
     def push(self, *payloads: str | bytes) -> bool:
         """Whether there is room for more."""
-        return [self.frames.publish(payload, self.clock.now(), "t") for payload in payloads][-1]
+        waiting = deque(payloads)
+        self.frames.publish(waiting, self.clock.now(), "t")
+        assert not waiting
+        return not self.queue.is_full
 
     @property
     def is_empty(self) -> bool:

@@ -9,7 +9,15 @@ from typing import Any
 import orjson
 from rich.text import Text
 
-COLOURS = {"frame": "cyan", "status": "green", "gap": "yellow", "outcome": "magenta", "answer": "blue", "notice": "red"}
+COLOURS = {
+    "frame": "cyan",
+    "frames": "cyan",
+    "status": "green",
+    "gap": "yellow",
+    "outcome": "magenta",
+    "answer": "blue",
+    "notice": "red",
+}
 MAX_SHOWN = 160
 KIND_WIDTH = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -23,7 +31,7 @@ def kind_of(event_type: str) -> str:
 def event_line(event: Mapping[str, Any]) -> Text:
     """One CloudEvent as one line, however long."""
     kind, data = kind_of(str(event.get("type", ""))), event.get("data")
-    said = text_of(kind, data) if isinstance(data, dict) else printable(_short(_foreign(data)))
+    said = text_of(kind, data) if isinstance(data, (dict, list)) else printable(_short(_foreign(data)))
     return Text.assemble(
         (str(event.get("time", ""))[11:23], "dim"),
         " ",
@@ -35,11 +43,11 @@ def event_line(event: Mapping[str, Any]) -> Text:
     )
 
 
-def text_of(kind: str, data: Mapping[str, Any]) -> str:
+def text_of(kind: str, data: Any) -> str:
     """What an event says; of a foreign one its JSON."""
     try:
         return printable(_said(kind, data))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError):
         return printable(_short(_foreign(data)))
 
 
@@ -48,8 +56,12 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _said(kind: str, data: Mapping[str, Any]) -> str:
+def _said(kind: str, data: Any) -> str:
     match kind:
+        case "frames":
+            first, last = data[0], data[-1]
+            numbers = f"#{first['epoch']}.{first['sequence']}-{last['sequence']}"
+            return f"{first['websocketId']} {numbers} {len(data)} frames, the last {_short(last['payload'])}"
         case "frame":
             return f"{data['websocketId']} #{data['epoch']}.{data['sequence']} {_short(data['payload'])}"
         case "status":

@@ -18,7 +18,7 @@ from runtime.ports import Gauges
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "wsm_"
 KINDS = ("frame", "event")
-_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class PrometheusMeters(Collector):
@@ -42,10 +42,17 @@ class PrometheusMeters(Collector):
             f"{PREFIX}publish_seconds",
             "Duration of publish calls that were acknowledged.",
             ["kind"],
-            buckets=_BUCKETS_S,
+            buckets=BUCKETS_S,
             registry=self._registry,
         )
         self._seconds = {kind: seconds.labels(kind) for kind in KINDS}
+        self._ticks = Histogram(
+            f"{PREFIX}loop_tick_lag_seconds",
+            "Delay of a tick of the event loop that is due every 50 ms, also while the loop is held: a share of ticks"
+            " is a share of time. Heartbeats, pings and frames were as late as that.",
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
         self._registry.register(self)
 
     def text(self) -> bytes:
@@ -72,6 +79,10 @@ class PrometheusMeters(Collector):
     def publish_failed(self, kind: str, published: int) -> None:
         self._published[kind] += published
         self._failures[kind] += 1
+
+    def ticked(self, lag_s: float) -> None:
+        """The event loop has come back so much later than asked for."""
+        self._ticks.observe(lag_s)
 
     def dead_lettered(self) -> None:
         self._dead_letters += 1

@@ -27,8 +27,8 @@ class Ops:
     def __init__(self, clock: Clock, build: Mapping[str, str], *, host: str, port: int) -> None:
         self._clock, self._host, self.port = clock, host, port
         self.where = ""
-        self._lag = LoopLag(clock)
-        self.meters = PrometheusMeters(build, self._lag.worst_s)
+        self.meters = PrometheusMeters(build, lambda: self._lag.worst_s())  # noqa: PLW0108 - made below
+        self._lag = LoopLag(clock, self.meters.ticked)
         self._ready: dict[str, Check] = {"started": lambda: "the manager is starting"}
         self._running: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []

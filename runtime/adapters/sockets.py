@@ -7,8 +7,11 @@ import logging
 import os
 import socket
 import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache
+from typing import cast
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from typing_extensions import override
@@ -18,16 +21,18 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidStatus,
     InvalidURI,
+    ProtocolError,
     TooManyFragments,
     WebSocketException,
 )
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Opcode
 from websockets.protocol import State
 
 from runtime.adapters.clock import SystemClock
+from runtime.adapters.inbox import Inbox, Portions
 from runtime.adapters.retry_after import parse_retry_after
 from runtime.failure import DialError, Failure, FailureKind, SocketLost, classify_close, classify_status
-from runtime.ports import Dial
+from runtime.ports import Dial, Take
 
 _QUIET = logging.getLogger("runtime.websockets")
 _QUIET.setLevel(logging.CRITICAL)
@@ -52,13 +57,44 @@ class _Connect(connect):
 class _Connection(ClientConnection):
     """Cuts a peer that leaves the closing unfinished: the library leaves that to whoever sends next, maybe nobody."""
 
+    inbox: Inbox
     _cutting: asyncio.TimerHandle | None = None
+    _pong: bytes = b""
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        stream = cast(asyncio.Transport, transport)
+        self.recv_messages = self.inbox = Inbox(stream)
+        stream.set_protocol(Portions(self, self.inbox))
 
     @override
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.close_deadline is not None:
+        if self.protocol.handshake_exc is not None:
+            self.transport.abort()  # the library would let the peer talk on for the whole close timeout
+        elif self.close_deadline is not None:
             self._cut_at(self.close_deadline)
+
+    @override
+    def send_data(self) -> None:
+        """Of the pongs that a peer does not take, only the last is kept for it (RFC 6455, 5.5.3)."""
+        if self.paused:
+            others = []
+            for data in self.protocol.data_to_send():
+                if data and data[0] & 0x0F == Opcode.PONG:
+                    self._pong = data
+                else:
+                    others.append(data)
+            self.protocol.writes = others
+        super().send_data()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        pong, self._pong = self._pong, b""
+        if pong and self.state is State.OPEN:
+            self.transport.write(pong)
 
     @override
     def eof_received(self) -> None:
@@ -90,9 +126,12 @@ class WebSocketDialer:
             sock.close()
             raise DialError(Failure(FailureKind.FORBIDDEN, "the URL cannot be put into a handshake")) from None
         try:
-            return WebSocketSocket(await connecting)  # from here on the socket is the transport's to close
+            # From here on the socket is the transport's to close.
+            connection = cast(_Connection, await connecting)
         except (OSError, EOFError, WebSocketException) as error:
             raise DialError(_dial_failure(error)) from None  # the library's text may hold the whole URL
+        connection.inbox.limit_assembly(dial.options.assembly_timeout_s)
+        return WebSocketSocket(connection)
 
     def _handshake(self, dial: Dial, sock: socket.socket) -> _Connect:
         secure = dial.endpoint.secure
@@ -166,13 +205,15 @@ class WebSocketSocket:
 
     __slots__ = ("_connection", "_pings")
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self._pings = 0
 
-    async def receive(self) -> str | bytes:
+    async def receive(self, take: Take, until_room: Callable[[], Awaitable[None]]) -> None:
         try:
-            return await self._connection.recv()
+            while await self._connection.inbox.feed(take):
+                await until_room()
+            await self._connection.recv()  # raises
         except ConnectionClosed as closed:
             raise _lost(closed) from None
 
@@ -208,9 +249,9 @@ class WebSocketSocket:
 
     async def _discard(self) -> None:
         """Read on, since the peer's close frame comes after all that it had sent before."""
-        with suppress(WebSocketException):  # it is closed, or another task still reads
-            while True:
-                await self._connection.recv()
+        if not self._connection.inbox.has_reader:
+            with suppress(SocketLost):
+                await self._connection.inbox.feed(deque.clear)
 
     def close_now(self) -> None:
         self._connection.transport.abort()
@@ -219,7 +260,8 @@ class WebSocketSocket:
 def _lost(closed: ConnectionClosed) -> SocketLost:
     """By `rcvd` and `sent`, not by `close_code`, which cannot tell who closed."""
     if closed.rcvd is not None and closed.rcvd_then_sent is not False:
-        return SocketLost(classify_close(closed.rcvd.code, closed.rcvd.reason), complete=True)
+        is_whole = not isinstance(closed.__cause__, ProtocolError)  # else it closed in the middle of a message
+        return SocketLost(classify_close(closed.rcvd.code, closed.rcvd.reason), complete=is_whole)
     if closed.sent is not None:
         reason = closed.sent.reason
         if closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not isinstance(closed.__cause__, TooManyFragments):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from runtime.host.publisher import Lane
-from runtime.host.queue import Dropped, Entry, FrameQueue
+from runtime.host.parcel import EVENT_BYTES, Parcel, Told
+from runtime.host.publisher import Lanes
+from runtime.host.queue import Dropped, FrameQueue
 from runtime.models.connection import WebSocketConnection
 from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import (
@@ -22,7 +24,7 @@ from runtime.models.events import (
     event_of,
     outcome_event,
 )
-from runtime.models.options import MIB, Overflow
+from runtime.models.options import MIB, Overflow, WebSocketOptions
 from runtime.models.outcome import Outcome
 from runtime.models.status import ConnectionStatus
 from runtime.ports import NO_METERS, Clock, Limits, Meters, Names, Observer
@@ -35,7 +37,7 @@ LOOK_EVERY_S = 0.1
 class Announcer:
     """Queues events for `websocket-events`. Bounded: when the broker is away for long, the oldest go, with a notice."""
 
-    lane: Lane
+    lanes: Lanes
     clock: Clock
     names: Names
     limits: Limits
@@ -45,9 +47,12 @@ class Announcer:
     _count: int = 0  # of events put: their sequence, and what tells two of one moment apart
 
     def __post_init__(self) -> None:
-        self.queue = FrameQueue(
-            "", self.limits.events_max, EVENTS_MAX_BYTES, Overflow.DROP_OLDEST, self.lane.on_ready, self._lost
+        options = WebSocketOptions(
+            queue_max_messages=self.limits.events_max,
+            queue_max_bytes=EVENTS_MAX_BYTES,
+            overflow=Overflow.DROP_OLDEST,
         )
+        self.queue = FrameQueue("", options, self.lanes.on_ready, self._lost)
 
     async def announce(self, event: Event) -> None:
         """Queue an event for its topic."""
@@ -56,7 +61,8 @@ class Announcer:
     def put(self, event: Event, since: float | None = None) -> None:
         """Queue an event for its topic. `since`: the begin of what it stands for, in Unix seconds."""
         self._count += 1
-        self.queue.offer(event, 0, self._count, self.clock.now().timestamp() if since is None else since)
+        since = self.clock.now().timestamp() if since is None else since
+        self.queue.offer(Told(0, self._count, since, len(event.data) + EVENT_BYTES, event))
 
     @property
     def oldest_since(self) -> float | None:
@@ -65,7 +71,7 @@ class Announcer:
 
     async def until_gaps_are_told(self, connection_id: str) -> None:
         """Return when every gap of a connection that was announced is published."""
-        while any(entry.event.type == GAP and entry.event.subject == connection_id for entry in self.queue):
+        while any(event.type == GAP and event.subject == connection_id for event in self._waiting()):
             await self.clock.sleep(LOOK_EVERY_S)
 
     def status(
@@ -140,20 +146,24 @@ class Announcer:
         event_id = f"notice.{now.timestamp():.6f}.{self._count}"
         self.put(event_of(self.names.events_topic, NOTICE, event_id, connection_id, now, notice))
 
-    def refused(self, queue: FrameQueue, entry: Entry, reason: str) -> None:
+    def refused(self, queue: FrameQueue, parcel: Parcel, reason: str) -> None:
         """An event was refused for itself: it becomes a dead letter, and a frame leaves a gap."""
-        self.observer.warn("event_refused", id=entry.event.id, topic=entry.event.topic, reason=reason)
-        if entry.event.topic == self.names.dead_letters_topic:
-            letter = DeadLetter.carried_by(entry.event)
+        event, entry = parcel.event, parcel.entries[0]
+        self.observer.warn("event_refused", id=event.id, topic=event.topic, reason=reason)
+        if event.topic == self.names.dead_letters_topic:
+            letter = DeadLetter.carried_by(event)
             if letter.data_base64:
                 self.put(letter.without_data().carried_to(self.names.dead_letters_topic))
             return
         self.meters.dead_lettered()
-        letter = DeadLetter.of(entry.event, reason, self.clock.now())
+        letter = DeadLetter.of(event, reason, self.clock.now())
         self.put(letter.carried_to(self.names.dead_letters_topic))
         if queue is not self.queue:
             lost = Dropped(entry.epoch, entry.sequence, entry.sequence, entry.received)
             self.dropped(queue.connection_id, lost, reason)
+
+    def _waiting(self) -> Iterator[Event]:
+        return (entry.event() for entry in self.queue)
 
     def _lost(self, dropped: Dropped, reason: str) -> None:
         lost = dropped.last - dropped.first + 1

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from runtime import outboxes
 from runtime.correlation import Expectation, expect
 from runtime.errors import GarbageRecordError, StoreError
 from runtime.failure import SocketLost
+from runtime.host.flag import Flag
 from runtime.host.tools import Tools
 from runtime.models.envelope import BINARY, TEXT
 from runtime.models.events import ANSWER, Event
@@ -21,6 +24,7 @@ from runtime.ports import Socket
 
 RETRY_S = 1.0
 ANSWER_KEPT_BYTES = 64 * 1024
+Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 
 
 @dataclass(slots=True)
@@ -34,7 +38,10 @@ class Waiting:
 
 @dataclass(slots=True)
 class Courier:
-    """Works as long as the connection has an owner: sends while there is a socket, expires in any case."""
+    """Works from `begin` to `end`: sends while there is a socket, expires in any case.
+
+    It has a task only while something waits: most connections never send anything.
+    """
 
     tools: Tools
     connection_id: str
@@ -44,12 +51,25 @@ class Courier:
     _socket: Socket | None = None
     _waiting: dict[str, Waiting] = field(default_factory=dict)
     _ended: list[Outcome] = field(default_factory=list)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _spawn: Spawn | None = None
+    _task: asyncio.Task[None] | None = None
+    _wake: Flag = field(default_factory=Flag)
+
+    def begin(self, spawn: Spawn) -> None:
+        """Work from now on. `spawn`: starts a task, and knows what to do if that fails."""
+        self._spawn = spawn
+        self.wake()
+
+    def end(self) -> None:
+        """Work no more."""
+        self._spawn = None
+        if self._task is not None:
+            self._task.cancel()
 
     def connected(self, socket: Socket) -> None:
         """There is a socket to send on."""
         self._socket = socket
-        self._wake.set()
+        self.wake()
 
     def disconnected(self) -> None:
         """There is none. Requests without an answer will be sent again on the next one."""
@@ -59,6 +79,8 @@ class Courier:
     def wake(self) -> None:
         """Something may have been appended."""
         self._wake.set()
+        if self._task is None and self._spawn is not None:
+            self._task = self._spawn(self._run())
 
     @property
     def is_listening(self) -> bool:
@@ -71,23 +93,24 @@ class Courier:
             if waiting.expectation.is_met_by(payload):
                 del self._waiting[command_id]
                 self._ended.append(self._answered(waiting.item, payload))
-                self._wake.set()
+                self.wake()
                 return
 
-    async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
+    async def _run(self) -> None:
+        """Work until nothing waits any more."""
+        left: float | None = 0
+        while self._wake.is_set() or left is not None:
             self._wake.clear()
             try:
                 left = await self._round()
             except (StoreError, GarbageRecordError) as error:
                 self.tools.observer.warn("outbox_failed", id=self.connection_id, reason=str(error))
                 left = RETRY_S
-            try:
-                async with asyncio.timeout(left):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            if left is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._wake.wait()
+        self._task = None
 
     async def fail_all(self, why: str) -> None:
         """The connection has ended: nothing that waits will be sent. Raises StoreError, GarbageRecordError.

@@ -11,6 +11,7 @@ from runtime import ownership
 from runtime.errors import GarbageRecordError, StoreError
 from runtime.host.agenda import Agenda
 from runtime.host.assignment import Assignment
+from runtime.host.budget import Budget
 from runtime.host.claims import Claims
 from runtime.host.inheritance import Inheritance
 from runtime.host.keeper import Keeper
@@ -23,7 +24,7 @@ from runtime.host.shares import Shares
 from runtime.host.tools import Tools
 from runtime.host.unheld import Unheld
 from runtime.host.watch import Others
-from runtime.models.connection import WebSocketConnection
+from runtime.models.connection import HeldConnection, WebSocketConnection
 from runtime.ownership import Step
 from runtime.ports import Limits, Vitals
 
@@ -59,7 +60,7 @@ class Host:
         shares = Shares(self.others)
         self.mover = Mover(self.instance_id, self.tools, self.limits, self.keepers, shares, lambda: self.is_draining)
         self.unheld = Unheld(self.tools, self.limits, self.step)
-        self._queues = Queues(self.lanes, self.tools.announcer)
+        self._queues = Queues(self.lanes, self.tools.announcer, Budget(self.limits.queues_max_bytes))
         self._room = Room(self.instance_id, self.tools, self.limits.max_connections, lambda: len(self.keepers))
         self._assignment = Assignment(self.instance_id, self._room, shares)
         self._claims = Claims(self.instance_id, self.tools, self.inheritance, self.step, self.read_until)
@@ -235,14 +236,15 @@ class Host:
             self._start(claimed, term)
 
     def _start(self, record: WebSocketConnection, term: int) -> None:
-        keeper = Keeper(self.tools, record, self._queues.of(record), term)
+        connection_id, held = record.id, HeldConnection.of(record)
+        keeper = Keeper(self.tools, held, self._queues.of(held), term)
         if self.is_draining:  # the drain has begun while the claim was on its way
             keeper.drain()
-        self.keepers[record.id] = keeper
-        self.unheld.check_again(record.id)
-        task = asyncio.create_task(keeper.run(), name=f"keeper {record.id}")
-        self._tasks[record.id] = task
-        task.add_done_callback(lambda done: self._ended(record.id, done))
+        self.keepers[connection_id] = keeper
+        self.unheld.check_again(connection_id)
+        task = asyncio.create_task(keeper.run(), name=f"keeper {connection_id}")
+        self._tasks[connection_id] = task
+        task.add_done_callback(lambda done: self._ended(connection_id, done))
 
     def _ended(self, connection_id: str, task: asyncio.Task[None]) -> None:
         if (keeper := self.keepers.pop(connection_id, None)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import Enum
 
 from runtime import ownership
@@ -12,12 +12,13 @@ from runtime.backoff import Backoff
 from runtime.errors import OwnershipLostError
 from runtime.host.blind import Blind
 from runtime.host.courier import Courier
+from runtime.host.flag import Flag
 from runtime.host.handover import LOOK_EVERY_S, Arrival, Departure, Ending
 from runtime.host.life import Farewell, Life
 from runtime.host.queue import FrameQueue
 from runtime.host.reporter import Reporter
 from runtime.host.tools import Tools
-from runtime.models.connection import WebSocketConnection
+from runtime.models.connection import HeldConnection, WebSocketConnection
 from runtime.models.status import ConnectionStatus
 from runtime.reconnect import keep_alive
 
@@ -40,23 +41,24 @@ class Keeper:
     """
 
     tools: Tools
-    claimed: WebSocketConnection
+    claimed: InitVar[HeldConnection]
     queue: FrameQueue
     term: int
     life: Life = field(init=False)
     courier: Courier = field(init=False)
     reporter: Reporter = field(init=False)
     _arrival: Arrival | None = None
-    _has_arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_arrived: Flag = field(default_factory=Flag)
     _departure: Departure | None = None
     _moving: asyncio.Task[None] | None = None
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _way_out: _WayOut | None = None
     _is_suspended: bool = False
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _ends: asyncio.Timeout | None = None  # at once, when it is rescheduled to the past
+    _is_changed: bool = False  # so that the generation has to end
 
-    def __post_init__(self) -> None:
-        tools, record = self.tools, self.claimed
+    def __post_init__(self, record: HeldConnection) -> None:
+        tools = self.tools
         self.reporter = Reporter(tools, record.status)
         self.courier = Courier(tools, record.id, record.epoch, record.options.request_timeout_s, self._may_act)
         is_arriving = record.handover is not None
@@ -93,7 +95,7 @@ class Keeper:
         self.life.take(record)
         self.courier.wake()
         if not record.is_wanted or record.generation != before.generation:
-            self._changed.set()
+            self._change()
         else:
             self.life.publish_to(record.topic)
 
@@ -109,7 +111,7 @@ class Keeper:
     @property
     def can_move(self) -> bool:
         """Whether another host could take it over without a gap."""
-        is_at_rest = not (self.is_moving or self._changed.is_set()) and self._may_act()
+        is_at_rest = not (self.is_moving or self._is_changed) and self._may_act()
         return is_at_rest and self.life.session is not None and self.record.auto_reconnect
 
     @property
@@ -130,11 +132,11 @@ class Keeper:
 
     def suspend(self) -> None:
         """Close until the lease is held again, and the record was read after that."""
-        if self.life.session is None or self._changed.is_set():
+        if self.life.session is None or self._is_changed:
             return
         self._is_suspended = True
         self.life.farewell = Farewell.CUT  # a handshake could take longer than the lease
-        self._changed.set()
+        self._change()
 
     def hand_over(self, to: str, within_s: float, stays: Callable[[], bool]) -> None:
         """Move the connection to another host. `stays`: whether it may come back if that cannot connect."""
@@ -147,11 +149,13 @@ class Keeper:
         self.reporter.begin(self.record)
         try:
             async with self._group as group:
-                helpers = [group.create_task(self.courier.run()), group.create_task(self._arrive())]
+                self.courier.begin(group.create_task)
+                arriving = group.create_task(self._arrive(self._arrival)) if self._arrival is not None else None
                 await self._serve()
                 self._stop_moving()
-                for helper in helpers:
-                    helper.cancel()
+                self.courier.end()
+                if arriving is not None:
+                    arriving.cancel()
         finally:
             self.queue.forget_held()  # nothing is held back any more, unless this has failed
 
@@ -184,24 +188,25 @@ class Keeper:
 
     async def _generation(self) -> str | None:
         """Serve one generation. Returns why it has ended, None when a command, a stop or a move has ended it."""
-        self._changed.clear()
+        self._is_changed = False
         if self._way_out is not None or not self.record.is_wanted:
             return None
         self._is_suspended = False
         self.life.farewell = Farewell.ASKED
         self.life.begin_generation()
         backoff, generation = Backoff(self.record.options), self.record.generation
-        serve = asyncio.create_task(
-            keep_alive(self._live, backoff=backoff, random=self.tools.random, pause=self.life.pause)
-        )
-        changed = asyncio.create_task(self._changed.wait())
+        exhausted, ends = None, asyncio.timeout(None)  # no task of its own: it takes 2 KB
         try:
-            await asyncio.wait({serve, changed}, return_when=asyncio.FIRST_COMPLETED)
+            async with ends:
+                self._ends = ends
+                exhausted = await keep_alive(
+                    self._live, backoff=backoff, random=self.tools.random, pause=self.life.pause
+                )
+        except TimeoutError:
+            if not ends.expired():
+                raise
         finally:
-            changed.cancel()
-            serve.cancel()
-            await asyncio.wait({serve, changed})
-        exhausted = None if serve.cancelled() else serve.result()
+            self._ends = None
         if exhausted is not None:
             await self._has_arrived.wait()  # the host before may take it back instead
         is_current = generation == self.record.generation  # else a new dial was asked for just then
@@ -223,14 +228,18 @@ class Keeper:
 
     def _go(self, way_out: _WayOut) -> None:
         self._way_out = way_out
-        self._changed.set()
+        self._change()
 
-    async def _arrive(self) -> None:
+    def _change(self) -> None:
+        """End the generation, once: closing its socket takes a while."""
+        if self._ends is not None and not self._is_changed:
+            self._ends.reschedule(0)
+        self._is_changed = True
+
+    async def _arrive(self, arrival: Arrival) -> None:
         """Publish what is held back as soon as the host before has published all."""
-        if self._arrival is None:
-            return
         try:
-            self.life.settle_in(await self._arrival.run())
+            self.life.settle_in(await arrival.run())
         except OwnershipLostError:
             self.lose()
         self._arrival = None
@@ -249,7 +258,7 @@ class Keeper:
             self.tools.announcer.handed_over(before, sequence, is_complete=self.life.session is not None)
             self.life.go_on(departure.taken_back)
             if departure.taken_back.generation != before.generation or not departure.taken_back.is_wanted:
-                self._changed.set()
+                self._change()
 
     def _follow(self, record: WebSocketConnection) -> None:
         """Another host owns it already, and this one still reads."""

@@ -16,7 +16,7 @@ from runtime.host.queue import FrameQueue
 from runtime.host.reporter import Reporter
 from runtime.host.session import Session
 from runtime.host.tools import Tools
-from runtime.models.connection import WebSocketConnection
+from runtime.models.connection import HeldConnection, WebSocketConnection
 from runtime.models.status import ConnectionStatus
 from runtime.ports import Vitals
 from runtime.reconnect import LifeEnded
@@ -39,7 +39,7 @@ class Life:
     """
 
     tools: Tools
-    record: WebSocketConnection
+    record: HeldConnection
     queue: FrameQueue
     courier: Courier
     reporter: Reporter
@@ -59,9 +59,9 @@ class Life:
 
     def take(self, record: WebSocketConnection) -> None:
         """The record as it is now; what never leaves the process stays."""
-        before = self.record
-        record.attach(websocket=before.websocket, cancellation=before.cancellation, receive_task=before.receive_task)
-        self.record = record
+        before, held = self.record, HeldConnection.of(record)
+        held.attach(websocket=before.websocket, cancellation=before.cancellation, receive_task=before.receive_task)
+        self.record = held
 
     def publish_to(self, topic: str | None) -> None:
         """The topic from the next frame on."""
@@ -102,7 +102,7 @@ class Life:
             socket = await self.tools.dialer.dial(record.url, record.options)
         except DialError as error:
             raise LifeEnded(self._final(error.failure)) from None
-        session = Session(socket, record.options, self.publisher, self.queue, clock, record.topic, self._hear)
+        session = Session(socket, record.options, self.publisher, self.queue, clock, record.topic, self.courier)
         try:
             await session.open()
             connected, started = True, clock.monotonic()
@@ -154,10 +154,6 @@ class Life:
         self.reporter.go_on(record, self.blind.since)
         if self.session is not None:
             self.courier.connected(self.session.socket)
-
-    def _hear(self, payload: str | bytes) -> None:
-        if self.courier.is_listening:
-            self.courier.hear(payload)
 
     def _final(self, failure: Failure) -> Failure:
         """Without auto-reconnect the first failure is the last."""

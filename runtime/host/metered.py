@@ -20,18 +20,24 @@ class MeteredPublisher:
     kind: str
     keeps_order: bool = field(init=False)
     lanes: int = field(init=False)
+    call_worth: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.keeps_order, self.lanes = self.publisher.keeps_order, self.publisher.lanes
+        self.call_worth = self.publisher.call_worth
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         began = self.clock.monotonic()
         try:
             await self.publisher.publish_many(events)
         except EventRefusedError as error:
-            self.meters.publish_failed(self.kind, error.index)
+            self.meters.publish_failed(self.kind, _frames(events[: error.index]))
             raise
         except PublishError as error:
-            self.meters.publish_failed(self.kind, error.published)
+            self.meters.publish_failed(self.kind, _frames(events[: error.published]))
             raise
-        self.meters.publish_ended(self.kind, len(events), self.clock.monotonic() - began)
+        self.meters.publish_ended(self.kind, _frames(events), self.clock.monotonic() - began)
+
+
+def _frames(events: Sequence[Event]) -> int:
+    return sum(event.frames for event in events)

@@ -1,4 +1,4 @@
-"""Publishing: connections are dealt to lanes, each with one call in flight, so that order holds by construction."""
+"""Publishing: a few calls in flight, and a connection in one of them, so that order holds by construction."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from zlib import crc32
 
 from runtime.errors import EventRefusedError, PublishError
-from runtime.host.queue import Entry, FrameQueue
+from runtime.host.parcel import Frame, Parcel, memory_of
+from runtime.host.queue import FrameQueue
 from runtime.models.envelope import EnvelopeEncoder
-from runtime.models.events import FRAME, Event
 from runtime.models.wire import format_time
 from runtime.ports import Clock, Observer, Publisher, Random
 
@@ -24,11 +23,10 @@ RETRY_BASE_S, RETRY_CAP_S = 0.1, 5.0
 class DaprPublisher:
     """Wraps frames of one connection and epoch in envelopes and queues them, numbered, for their lane."""
 
-    __slots__ = ("_encoder", "_epoch", "_id", "_queue", "_second", "_start", "sequence")
+    __slots__ = ("_encoder", "_epoch", "_id", "_queue", "sequence")
 
     def __init__(self, connection_id: str, url: str, epoch: int, queue: FrameQueue) -> None:
         self._id, self._queue = connection_id, queue
-        self._second, self._start = -1, ""
         self.begin(epoch, url)
 
     def begin(self, epoch: int, url: str) -> None:
@@ -41,21 +39,28 @@ class DaprPublisher:
         """The URL of the connection has changed."""
         self._encoder = EnvelopeEncoder(self._id, url, self._epoch)
 
-    def publish(self, payload: str | bytes, received: datetime, topic: str) -> bool:
-        """Number, wrap and queue one frame. False: the queue is full, wait for room before reading on."""
-        self.sequence = sequence = self.sequence + 1
-        stamp = received.timestamp()
-        if int(stamp) != self._second:  # all but the fraction is written once a second: it costs as much as the rest
-            self._second, self._start = int(stamp), format_time(received)[: -len("000000Z")]
-        time = f"{self._start}{received.microsecond:06d}Z"
-        data = self._encoder.encode(payload, time, sequence)
-        event = Event(f"{self._id}.{self._epoch}.{sequence}", topic, FRAME, self._id, time, data)
-        return self._queue.offer(event, self._epoch, sequence, stamp)
+    def publish(self, messages: deque[str | bytes], received: datetime, topic: str) -> None:
+        """Number, wrap and queue messages, the first one first, until the queue is full; the others are left."""
+        queue, epoch, id_, encoder = self._queue, self._epoch, self._id, self._encoder
+        if queue.is_full:
+            return
+        time, stamp = format_time(received), received.timestamp()  # the same for all that one read has brought
+        encode, offer, next_message = encoder.stamped(time), queue.offer, messages.popleft
+        sequence, has_room = self.sequence, True
+        while has_room and messages:
+            sequence += 1
+            envelope = encode(next_message(), sequence)
+            has_room = offer(Frame(epoch, sequence, stamp, memory_of(len(envelope)), envelope, topic, id_, time))
+        self.sequence = sequence
 
 
 @dataclass(slots=True)
-class Lane:
-    """One call in flight. Takes the head of each ready queue, round robin; runs where the publisher keeps order.
+class Lanes:
+    """Publishes what queues hold, with as many calls in flight as there are lanes.
+
+    A call takes the head of each ready queue, round robin; runs where the publisher keeps order. A queue is in one call
+    at a time, so that order holds by construction. A lane that is free takes its share of the queues that are ready,
+    but no fewer than a call is worth.
 
     A failed call tells nothing about which events got through: what is not known to have arrived is sent again, in
     order, with the same content and ids, without end. Only what is refused for itself is given up, to `refused`.
@@ -65,9 +70,14 @@ class Lane:
     clock: Clock
     random: Random
     observer: Observer
-    refused: Callable[[FrameQueue, Entry, str], None]
+    refused: Callable[[FrameQueue, Parcel, str], None]
+    width: int = 1
+    _free: int = field(init=False)
     _ready: deque[FrameQueue] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._free = self.width
 
     def on_ready(self, queue: FrameQueue) -> None:
         """A queue has something to take; while some of it is in flight it is looked at again after that."""
@@ -78,53 +88,69 @@ class Lane:
 
     async def run(self) -> None:
         """Publish until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.width):
+                group.create_task(self._run_lane())
+
+    async def _run_lane(self) -> None:
         while True:
-            await self._wake.wait()
+            while not self._ready:
+                self._wake.clear()
+                await self._wake.wait()
             chunk = self._gather()
             if chunk:
+                self._free -= 1
                 await self._publish(chunk)
-            if not self._ready:
-                self._wake.clear()
+                self._free += 1
 
-    def _gather(self) -> list[tuple[FrameQueue, list[Entry]]]:
-        chunk: list[tuple[FrameQueue, list[Entry]]] = []
-        events = size = 0
-        run_limit = max(1, CALL_MAX_EVENTS // max(1, len(self._ready))) if self.publisher.keeps_order else 1
-        while self._ready and events < CALL_MAX_EVENTS and size < CALL_MAX_BYTES:
-            queue = self._ready.popleft()
+    def _gather(self) -> list[tuple[FrameQueue, Parcel]]:
+        chunk: list[tuple[FrameQueue, Parcel]] = []
+        room = CALL_MAX_BYTES
+        share = max(-(-len(self._ready) // self._free), self.publisher.call_worth)
+        queues = [self._ready.popleft() for _ in range(min(len(self._ready), share, CALL_MAX_EVENTS))]
+        of_one = max(1, CALL_MAX_EVENTS // len(queues)) if self.publisher.keeps_order else 1
+        for index, queue in enumerate(queues):
+            if room <= 0 or len(chunk) == CALL_MAX_EVENTS:
+                self._ready.extendleft(reversed(queues[index:]))
+                break
             queue.is_listed = False
-            if not queue.has_waiting:
-                continue
-            run = queue.take(min(run_limit, CALL_MAX_EVENTS - events), CALL_MAX_BYTES - size)
-            events += len(run)
-            size += sum(entry.size for entry in run)
-            chunk.append((queue, run))
+            for parcel in queue.take(CALL_MAX_EVENTS - len(chunk), room, of_one):
+                room -= len(parcel.event.data)
+                chunk.append((queue, parcel))
         return chunk
 
-    async def _publish(self, chunk: list[tuple[FrameQueue, list[Entry]]]) -> None:
-        entries = [(queue, entry) for queue, run in chunk for entry in run]
-        await self._until_accepted(entries)  # a cancelled lane releases nothing: the process ends with it
-        for queue, run in chunk:
-            queue.release(len(run))
+    async def _publish(self, chunk: list[tuple[FrameQueue, Parcel]]) -> None:
+        queues = dict.fromkeys([queue for queue, _ in chunk])
+        await self._until_accepted(chunk)  # one that is cancelled releases nothing: the process ends with it
+        for queue in queues:
+            queue.release()
             if queue.has_waiting:
                 self.on_ready(queue)
 
-    async def _until_accepted(self, entries: list[tuple[FrameQueue, Entry]]) -> None:
-        failures = 0
-        while entries:
+    async def _until_accepted(self, chunk: list[tuple[FrameQueue, Parcel]]) -> None:
+        """Empties the chunk. What is in it is sent again as it is, but for a batch that was refused for itself."""
+        failures, is_split = 0, False
+        while chunk:
+            sent = _one_of_each(chunk) if is_split else chunk  # the second half may arrive though the first is refused
             try:
-                await self.publisher.publish_many([entry.event for _, entry in entries])
+                await self.publisher.publish_many([parcel.event for _, parcel in sent])
             except EventRefusedError as error:
-                queue, entry = entries[error.index]
-                self.refused(queue, entry, str(error))
-                del entries[: error.index + 1]
+                queue, parcel = chunk[error.index]
+                halves = []
+                if len(parcel.entries) > 1:  # too large, most likely: nothing of it has arrived
+                    halves = [(queue, half) for half in queue.wrapping.halves(parcel)]
+                    is_split = True
+                else:
+                    self.refused(queue, parcel, str(error))
+                chunk[: error.index + 1] = halves
                 failures = 0
             except PublishError as error:
-                del entries[: error.published]
+                del chunk[: error.published]
                 failures = 1 if error.published else failures + 1
                 await self._pause(failures, error)
             else:
-                entries.clear()
+                del chunk[: len(sent)]
+                failures = 0
 
     async def _pause(self, failures: int, error: PublishError) -> None:
         delay = min(RETRY_CAP_S, RETRY_BASE_S * 2 ** min(failures - 1, 10))
@@ -134,18 +160,11 @@ class Lane:
         await self.clock.sleep(delay)
 
 
-class Lanes:
-    """All lanes of a process."""
-
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        self._lanes = lanes
-
-    def lane_of(self, key: str) -> Lane:
-        """The lane of a connection, always the same."""
-        return self._lanes[crc32(key.encode()) % len(self._lanes)]
-
-    async def run(self) -> None:
-        """Run every lane until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for lane in self._lanes:
-                group.create_task(lane.run())
+def _one_of_each(chunk: Sequence[tuple[FrameQueue, Parcel]]) -> Sequence[tuple[FrameQueue, Parcel]]:
+    """The begin of a chunk, up to where a connection comes a second time."""
+    seen: set[str] = set()
+    for index, (_, parcel) in enumerate(chunk):
+        if parcel.event.subject in seen:
+            return chunk[:index]
+        seen.add(parcel.event.subject)
+    return chunk

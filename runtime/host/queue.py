@@ -7,15 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from runtime.models.events import Event
+from runtime.host.budget import Budget
+from runtime.host.parcel import Entry, Parcel, Wrapping
 from runtime.models.options import Overflow, WebSocketOptions
 
-# What a queued event costs besides its data and its id: two objects, their strings and numbers, the heads of data and
-# id, the slot in the queue, and what the allocator rounds up. Measured as resident memory on CPython 3.11.
-ENTRY_BYTES = 480
-# One more byte for this many of data: what the allocator cannot use again between data of many sizes. Without it, a
-# queue of 64 MiB that stayed full while a million such frames passed came to 78 MiB of resident memory.
-DATA_PER_LOST_BYTE = 6
+REFILL = 0.75  # a reader that waits reads on when this part of the bound is left: waking it for each frame is dear
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +24,23 @@ class Dropped:
     since: float
 
 
-@dataclass(slots=True)
-class Entry:
-    """One numbered event on its way. `received` is wall time in Unix seconds."""
-
-    event: Event
-    epoch: int
-    sequence: int
-    received: float
-    size: int
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class FrameQueue:
     """Events of one connection, in order. Full means: the reader waits (`block`) or the oldest go.
 
+    `budget`: what all queues of a process may hold together; where that is spent, this one may hold one message.
     `hold` keeps back what comes from then on, while what came before is published.
     """
 
     connection_id: str
-    max_messages: int
-    max_bytes: int
-    overflow: Overflow
+    options: WebSocketOptions
     on_ready: Callable[[FrameQueue], None]
     on_dropped: Callable[[Dropped, str], None]
+    budget: Budget = field(default_factory=Budget)
+    wrapping: Wrapping = field(init=False)
+    _max_messages: int = field(init=False)
+    _max_bytes: int = field(init=False)
+    _drops: bool = field(init=False)
     _waiting: deque[Entry] = field(default_factory=deque)
     _flying: list[Entry] = field(default_factory=list)
     _ahead_of_hold: int | None = None  # how many of those waiting may be taken; None: all
@@ -62,11 +51,17 @@ class FrameQueue:
     is_listed: bool = False
 
     def __post_init__(self) -> None:
+        self.resize(self.options)
         self._room.set()
         self._empty.set()
 
     def __len__(self) -> int:
         return len(self._flying) + len(self._waiting)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All that is neither published nor dropped, the oldest first."""
+        yield from self._flying
+        yield from self._waiting
 
     @property
     def has_waiting(self) -> bool:
@@ -85,8 +80,8 @@ class FrameQueue:
 
     @property
     def is_full(self) -> bool:
-        """Whether the bound is reached."""
-        return self._bytes >= self.max_bytes or len(self._flying) + len(self._waiting) >= self.max_messages
+        """Whether the reader has to wait."""
+        return not self._drops and self._has_reached(1)
 
     @property
     def oldest_received(self) -> float | None:
@@ -97,32 +92,29 @@ class FrameQueue:
             return self._pending_drop.since
         return self._waiting[0].received if self._waiting else None
 
-    def __iter__(self) -> Iterator[Entry]:
-        """All that is neither published nor dropped, the oldest first."""
-        yield from self._flying
-        yield from self._waiting
-
     def resize(self, options: WebSocketOptions) -> None:
-        """Take over the bounds of these options; they hold from the next event."""
-        self.max_messages, self.max_bytes = options.queue_max_messages, options.queue_max_bytes
-        self.overflow = options.overflow
+        """Take over the bounds of these options, and how events are made; they hold from the next event."""
+        self._max_messages, self._max_bytes = options.queue_max_messages, options.queue_max_bytes
+        self._drops = options.overflow is Overflow.DROP_OLDEST
+        self.wrapping = Wrapping.of(options)
 
-    def offer(self, event: Event, epoch: int, sequence: int, received: float) -> bool:
+    def offer(self, entry: Entry) -> bool:
         """Append. False means that the reader must `wait_for_room` before it reads on."""
-        length = len(event.data)
-        size = length + length // DATA_PER_LOST_BYTE + len(event.id) + ENTRY_BYTES
-        self._waiting.append(Entry(event, epoch, sequence, received, size))
-        self._bytes += size
+        waiting, budget = self._waiting, self.budget
+        waiting.append(entry)
+        self._bytes += entry.size
+        budget.held_bytes += entry.size
         self._empty.clear()
-        if self._ahead_of_hold is None:
+        if self._ahead_of_hold is None and not self.is_listed:
             self.on_ready(self)
-        if self.overflow is Overflow.DROP_OLDEST:
+        if self._drops:
             self._drop_oldest()
             return True
-        if self.is_full:
-            self._room.clear()
-            return False
-        return True
+        return not (
+            len(waiting) + len(self._flying) >= self._max_messages
+            or self._bytes >= self._max_bytes
+            or budget.held_bytes >= budget.max_bytes
+        )
 
     def hold(self) -> None:
         """Keep back what comes from now on."""
@@ -137,70 +129,98 @@ class FrameQueue:
     def forget_held(self) -> None:
         """Never publish what is held back, since another host has published it: this is no gap."""
         while self._ahead_of_hold is not None and len(self._waiting) > self._ahead_of_hold:
-            self._bytes -= self._waiting.pop().size
+            self._free(self._waiting.pop())
         self._ahead_of_hold = None
+        self._tell_drop()  # there may be nothing left to take
         self._settle()
 
     async def wait_for_room(self) -> None:
         """Return when there is room again."""
-        await self._room.wait()
+        try:
+            while self.is_full:
+                self._room.clear()
+                if self.budget.is_spent:
+                    self.budget.wait(self._settle)
+                await self._room.wait()
+        finally:
+            self.budget.leave(self._settle)
 
     async def wait_until_empty(self) -> None:
         """Return when everything was published or given up."""
         await self._empty.wait()
 
-    def take(self, limit: int, max_bytes: int) -> list[Entry]:
-        """The head of the queue for one call, at most `limit` events; they count until `release`."""
-        assert not self._flying
-        size = 0
-        if self._ahead_of_hold is not None:
-            limit = min(limit, self._ahead_of_hold)
-        while self._waiting and len(self._flying) < limit:
-            size += self._waiting[0].size
-            if self._flying and size > max_bytes:
-                break
-            self._flying.append(self._waiting.popleft())
-        if self._ahead_of_hold is not None:
-            self._ahead_of_hold -= len(self._flying)
-        if self._pending_drop is not None:  # told when there is room: the events about drops wait in a queue like this
-            dropped, self._pending_drop = self._pending_drop, None
-            self.on_dropped(dropped, "the queue was full")
-        return self._flying
+    def take(self, limit: int, max_bytes: int, of_one: int) -> list[Parcel]:
+        """The head of the queue for one call; what is taken counts until `release`.
 
-    def release(self, count: int) -> None:
-        """The first `count` events taken are done with; the others go back to the head of the queue."""
-        self._bytes -= sum(entry.size for entry in self._flying[:count])
-        left = self._flying[count:]
-        self._waiting.extendleft(reversed(left))
+        At most `limit` events, and `of_one` of each connection; the last may exceed `max_bytes`. Only one batch: what
+        stands behind one that is refused may arrive, and before its halves do.
+        """
+        assert not self._flying
+        of_one = 1 if self.wrapping.is_batch else of_one
+        parcels: list[Parcel] = []
+        counts: dict[str, int] = {}
+        while self.has_waiting and len(parcels) < limit and max_bytes > 0:
+            subject = self._waiting[0].subject
+            counts[subject] = counts.get(subject, 0) + 1
+            if counts[subject] > of_one:
+                break
+            allowed = len(self._waiting) if self._ahead_of_hold is None else self._ahead_of_hold
+            parcel = self.wrapping.next(self._waiting, allowed)
+            if self._ahead_of_hold is not None:
+                self._ahead_of_hold -= len(parcel.entries)
+            max_bytes -= len(parcel.event.data)
+            parcels.append(parcel)
+            self._flying += parcel.entries
+        self._tell_drop()  # when there is room: the events about drops wait in a queue like this
+        return parcels
+
+    def release(self) -> None:
+        """All that was taken is done with."""
+        size = sum([entry.size for entry in self._flying])
         self._flying = []
-        if self._ahead_of_hold is not None:
-            self._ahead_of_hold += len(left)
+        self._bytes -= size
         self._settle()
+        self.budget.give_back(size)
+
+    def _has_reached(self, part: float) -> bool:
+        """Whether this part of its bounds is used."""
+        count = len(self)
+        if count >= self._max_messages * part or self._bytes >= self._max_bytes * part:
+            return True
+        return count > 0 and self.budget.is_spent
 
     def _settle(self) -> None:
-        if not self.is_full:
+        if not self._has_reached(REFILL):
             self._room.set()
         if not len(self):
             self._empty.set()
+
+    def _free(self, entry: Entry) -> None:
+        self._bytes -= entry.size
+        self.budget.give_back(entry.size)
 
     def _drop_oldest(self) -> None:
         """Drop what is not in flight until there is room; the newest stays."""
         while self._is_over and len(self._waiting) > 1:
             entry = self._waiting.popleft()
-            self._bytes -= entry.size
+            self._free(entry)
             if self._ahead_of_hold:
                 self._ahead_of_hold -= 1
             self._note_drop(entry)
 
     @property
     def _is_over(self) -> bool:
-        return len(self) > self.max_messages or self._bytes > self.max_bytes
+        return len(self) > self._max_messages or self._bytes > self._max_bytes or self.budget.is_spent
 
     def _note_drop(self, entry: Entry) -> None:
         pending = self._pending_drop
         if pending is not None and pending.epoch == entry.epoch and pending.last + 1 == entry.sequence:
             self._pending_drop = Dropped(entry.epoch, pending.first, entry.sequence, pending.since)
             return
-        if pending is not None:
-            self.on_dropped(pending, "the queue was full")
+        self._tell_drop()
         self._pending_drop = Dropped(entry.epoch, entry.sequence, entry.sequence, entry.received)
+
+    def _tell_drop(self) -> None:
+        if self._pending_drop is not None:
+            dropped, self._pending_drop = self._pending_drop, None
+            self.on_dropped(dropped, "the queue was full")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from runtime.host.announcer import Announcer
+from runtime.host.budget import Budget
 from runtime.host.publisher import Lanes
 from runtime.host.queue import FrameQueue
 from runtime.models.connection import WebSocketConnection
@@ -17,6 +18,7 @@ class Queues:
 
     lanes: Lanes
     announcer: Announcer
+    budget: Budget
     _queues: dict[str, FrameQueue] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[FrameQueue]:
@@ -50,13 +52,12 @@ class Queues:
             await queue.wait_until_empty()
 
     def _new(self, record: WebSocketConnection) -> FrameQueue:
-        options, announcer = record.options, self.announcer
-        queue = self._queues[record.id] = FrameQueue(
-            record.id,
-            options.queue_max_messages,
-            options.queue_max_bytes,
-            options.overflow,
-            self.lanes.lane_of(record.id).on_ready,
-            lambda dropped, reason: announcer.dropped(record.id, dropped, reason),
+        connection_id, announcer = record.id, self.announcer  # the queue must not hold the record
+        queue = self._queues[connection_id] = FrameQueue(
+            connection_id,
+            record.options,
+            self.lanes.on_ready,
+            lambda dropped, reason: announcer.dropped(connection_id, dropped, reason),
+            self.budget,
         )
         return queue

@@ -15,6 +15,29 @@ from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus, transition
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The write of a status, which is kept as long as it holds."""
+
+    instance_id: str
+    epoch: int
+    status: ConnectionStatus
+    last_error: str | None
+    read_until: datetime | None
+    now: datetime
+
+    def __call__(self, stored: WebSocketConnection | None) -> WebSocketConnection | None:
+        return ownership.report(
+            stored,
+            instance_id=self.instance_id,
+            epoch=self.epoch,
+            status=self.status,
+            last_error=self.last_error,
+            read_until=self.read_until,
+            now=self.now,
+        )
+
+
 @dataclass(slots=True)
 class Reporter:
     """The one place where the status of an owned connection changes."""
@@ -49,16 +72,8 @@ class Reporter:
     def _write_soon(
         self, record: WebSocketConnection, status: ConnectionStatus, read_until: datetime | None, reason: str | None
     ) -> None:
-        owner, epoch, now = _owner(record), record.epoch, self.tools.clock.now()
-        self._written = lambda stored: ownership.report(
-            stored,
-            instance_id=owner,
-            epoch=epoch,
-            status=status,
-            last_error=reason,
-            read_until=read_until,
-            now=now,
-        )
+        now = self.tools.clock.now()
+        self._written = _Report(_owner(record), record.epoch, status, reason, read_until, now)
         self.tools.writer.put(record.id, self._written)
 
     def repeat(self, record: WebSocketConnection) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from runtime.failure import Failure, FailureKind, SocketLost
+from runtime.host.courier import Courier
 from runtime.host.publisher import DaprPublisher
 from runtime.host.queue import FrameQueue
 from runtime.models.options import WebSocketOptions
@@ -24,7 +25,7 @@ class Session:
     queue: FrameQueue
     clock: Clock
     topic: str | None
-    on_message: Callable[[str | bytes], None] | None = None
+    courier: Courier | None = None
     alive_at: datetime = field(init=False)
     last_frame_at: datetime | None = None
     unpublished: int = 0
@@ -80,26 +81,28 @@ class Session:
         return isinstance(error, SocketLost) and error.complete
 
     async def _read(self) -> None:
-        receive, publish, clock = self.socket.receive, self.publisher.publish, self.clock
-        while True:
-            payload = await receive()
-            received = clock.now()
-            self.last_frame_at = self.alive_at = received
-            self._seen = clock.monotonic()
-            if self.on_message is not None:
-                self.on_message(payload)
-            topic = self.topic
-            if topic is None:
-                self.unpublished += 1
-            elif not publish(payload, received, topic):
-                await self._wait_for_room()
+        await self.socket.receive(self._take, self.queue.wait_for_room)
 
-    async def _wait_for_room(self) -> None:
-        """Not reading: TCP pushes back on the peer, and the timers rest, since pongs are not read either."""
-        self._paused = True
-        await self.queue.wait_for_room()
-        self._paused = False
+    def _take(self, messages: deque[str | bytes]) -> None:
+        """Publish as many as there is room for.
+
+        While some are left nothing is read: TCP pushes back on the peer, and the timers rest, since pongs are not read
+        either.
+        """
+        received = self.clock.now()
+        self.last_frame_at = self.alive_at = received
         self._seen = self.clock.monotonic()
+        courier = self.courier
+        heard = list(messages) if courier is not None and courier.is_listening else []
+        if self.topic is None:
+            self.unpublished += len(messages)
+            messages.clear()
+        else:
+            self.publisher.publish(messages, received, self.topic)
+        self._paused = bool(messages)
+        for message in heard[: len(heard) - len(messages)]:
+            assert courier is not None
+            courier.hear(message)
 
     async def _keep_alive(self) -> None:
         interval, patience = self.options.ping_interval_s, self.options.ping_timeout_s

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, Self
+from functools import lru_cache
+from typing import Annotated, Any, Protocol, Self, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr
 
@@ -18,6 +20,8 @@ from runtime.models.wire import UtcTime, WireModel
 MAX_OUTCOMES = 16
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 1024
 _DOTNET_EPOCH = datetime(1, 1, 1, tzinfo=UTC)
+_NONE: dict[Any, Any] = {}
+_NO_FIELDS: frozenset[str] = frozenset()  # said to be set: so a changed copy is an error
 
 Status = Annotated[
     ConnectionStatus,
@@ -96,6 +100,7 @@ class DaprStateStoreEntry(WireModel):
     @classmethod
     def from_connection(cls, connection: WebSocketConnection) -> DaprStateStoreEntry:
         """Copy every persistable property."""
+        assert connection.model_fields_set, "this is what a host holds, without what others have written"
         return cls.model_construct(connection.model_fields_set, **_fields(connection))
 
     def to_connection(self) -> WebSocketConnection:
@@ -175,6 +180,37 @@ class WebSocketConnection(DaprStateStoreEntry):
         written = [self.updated_at, self.applied.get(Aspect.LIFE), *(outcome.at for outcome in self.outcomes.values())]
         since = max((moment for moment in written if moment is not None), default=self.created_at)
         return self.is_removed and self.instance_id is None and now - since > timedelta(seconds=ttl_s)
+
+
+class HeldConnection(WebSocketConnection, extra="ignore"):
+    """A connection as its host holds it, in a tenth of the memory. It cannot be changed, and must not be stored.
+
+    It has no tags, commands, outcomes and times, which only handlers look at, and shares its options with equal ones.
+    """
+
+    @classmethod
+    def of(cls, record: WebSocketConnection) -> HeldConnection:
+        """What the host needs to know of a record."""
+        lean: dict[str, Any] = {
+            "tags": _NONE,
+            "applied": _NONE,
+            "outcomes": _NONE,
+            "created_at": _DOTNET_EPOCH,
+            "updated_at": None,
+            "instance_id": sys.intern(record.instance_id) if record.instance_id is not None else None,
+            "options": _shared(record.options),
+        }
+        return cls.model_construct(cast(set[str], _NO_FIELDS), **{**record.__dict__, **lean})
+
+
+def _shared(options: WebSocketOptions) -> WebSocketOptions:
+    """One object for many connections: most have the same options, at 4 KB each. Large ones are not worth keeping."""
+    return options if options.opening_messages else _equal(options)
+
+
+@lru_cache(maxsize=64)
+def _equal(options: WebSocketOptions) -> WebSocketOptions:
+    return options
 
 
 def _fields(entry: DaprStateStoreEntry) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 
 import orjson
 
@@ -47,8 +48,16 @@ class EnvelopeEncoder:
 
     def encode(self, payload: str | bytes, received: str, sequence: int) -> bytes:
         """One envelope. `received` is a time as `format_time` writes it."""
-        if isinstance(payload, str):
-            body, tail = orjson.dumps(payload), self._tail_text
-        else:
-            body, tail = b'"%b"' % b64encode(payload), self._tail_binary
-        return b'%b%b","payload":%b%b%d%b' % (self._start, received.encode(), body, self._middle, sequence, tail)
+        return self.stamped(received)(payload, sequence)
+
+    def stamped(self, received: str) -> Callable[[str | bytes, int], bytes]:
+        """What encodes payloads that were received together: `(payload, sequence)`."""
+        start, middle = b'%b%b","payload":' % (self._start, received.encode()), self._middle
+        text, binary = self._tail_text, self._tail_binary
+
+        def encode(payload: str | bytes, sequence: int) -> bytes:
+            if isinstance(payload, str):
+                return b"%b%b%b%d%b" % (start, orjson.dumps(payload), middle, sequence, text)
+            return b'%b"%b"%b%d%b' % (start, b64encode(payload), middle, sequence, binary)
+
+        return encode

@@ -16,6 +16,7 @@ from runtime.models.wire import UtcTime, WireModel, format_time
 SOURCE = "websocket-manager"
 TYPE_PREFIX = "io.websocket-manager."
 FRAME = TYPE_PREFIX + "frame"
+FRAMES = TYPE_PREFIX + "frames"
 STATUS = TYPE_PREFIX + "status"
 GAP = TYPE_PREFIX + "gap"
 OUTCOME = TYPE_PREFIX + "outcome"
@@ -105,7 +106,8 @@ class Event:
     """One event for a topic: CloudEvents attributes and `data`.
 
     Where `content_type` is JSON, `data` is JSON text without a line break, or empty for an event without data. An
-    empty `source` is this manager; an empty `subject` is none.
+    empty `source` is this manager; an empty `subject` is none. `is_raw`: `data` is published without the attributes.
+    `frames`: how many it carries, 1 for what is no frame.
     """
 
     id: str
@@ -116,6 +118,8 @@ class Event:
     data: bytes
     content_type: str = JSON
     source: str = ""
+    is_raw: bool = False
+    frames: int = 1
 
     def attributes(self, source: str, pubsub: str) -> dict[str, str]:
         """The CloudEvents context attributes; `topic` and `pubsubname` as a Dapr sidecar adds them."""
@@ -152,6 +156,10 @@ class CloudEventEncoder:
         self._source = source
         self._pubsub = pubsub
         self._cache: dict[tuple[str, str, str], bytes] = {}
+
+    def published(self, event: Event) -> bytes:
+        """What is published, without a line break: the document, or only the data where the event is raw."""
+        return event.data if event.is_raw else self.encode(event)
 
     def encode(self, event: Event) -> bytes:
         """One document without a line break."""

@@ -22,6 +22,13 @@ class Overflow(StrEnum):
     DROP_OLDEST = "drop_oldest"
 
 
+class Delivery(StrEnum):
+    """How frames become events."""
+
+    MESSAGE = "message"
+    BATCH = "batch"
+
+
 class Message(WireModel):
     """One message for the socket: text, or binary with `data` in base64. A bare string is read as text."""
 
@@ -65,10 +72,19 @@ class WebSocketOptions(WireModel):
     ping_interval_s: float = Field(20, ge=0, le=86400, description="between keepalive pings; 0: off")
     ping_timeout_s: float = Field(20, gt=0, le=86400, description="wait for a pong or any frame")
     idle_timeout_s: float = Field(0, ge=0, le=86400, description="longest time without a message; 0: off")
+    assembly_timeout_s: float = Field(
+        60, ge=0, le=86400, description="from the first bytes of a message to its last; 0: off"
+    )
     max_message_bytes: int = Field(MIB, ge=1, le=256 * MIB, description="larger messages close with 1009")
     queue_max_messages: int = Field(10_000, ge=1, le=10_000_000, description="messages read, not yet published")
     queue_max_bytes: int = Field(16 * MIB, ge=KIB, le=4096 * MIB, description="their memory")
     overflow: Overflow = Overflow.BLOCK
+    delivery: Delivery = Field(
+        Delivery.MESSAGE, description="message: an event for each frame; batch: one for all that has gathered"
+    )
+    batch_max_messages: int = Field(500, ge=1, le=100_000, description="frames in one event")
+    batch_max_bytes: int = Field(192 * KIB, ge=1, le=64 * MIB, description="their envelopes; one may be larger")
+    raw_payload: bool = Field(default=False, description="publish without a CloudEvent around")
     overlap: bool = Field(
         default=True, description="when it moves between hosts, the new socket is opened before the old one is closed"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import override
 
@@ -17,11 +17,11 @@ from runtime.models.events import GapAnnounced, Notice, StatusChanged
 from runtime.models.instance import Instance
 from runtime.models.options import WebSocketOptions
 from runtime.models.outcome import Outcome
-from runtime.models.wire import WireModel
 
-_WRITTEN: dict[str, type[WireModel]] = {
+_WRITTEN: dict[str, Any] = {
     "record": DaprStateStoreEntry,
     "envelope": MessageEnvelope,
+    "batch": Annotated[list[MessageEnvelope], Field(min_length=1)],
     "outcome": Outcome,
     "status": StatusChanged,
     "gap": GapAnnounced,
@@ -55,8 +55,8 @@ def _read(adapter: TypeAdapter[Any]) -> dict[str, Any]:
     return _named(adapter.json_schema(by_alias=True, schema_generator=_Generator))
 
 
-def _written(model: type[WireModel]) -> dict[str, Any]:
-    return _named(model.model_json_schema(by_alias=True, schema_generator=_Generator, mode="serialization"))
+def _written(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    return _named(adapter.json_schema(by_alias=True, schema_generator=_Generator, mode="serialization"))
 
 
 def _named(document: dict[str, Any]) -> dict[str, Any]:
@@ -66,5 +66,5 @@ def _named(document: dict[str, Any]) -> dict[str, Any]:
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "command": _command,
     "options": lambda: _read(TypeAdapter(WebSocketOptions)),
-    **{name: partial(_written, model) for name, model in _WRITTEN.items()},
+    **{name: partial(_written, TypeAdapter(model)) for name, model in _WRITTEN.items()},
 }

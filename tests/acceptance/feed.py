@@ -2,7 +2,7 @@
 
 `/numbers/SLOT/…` gets the number of each round, every slot at its own tenth of the round. `/burst/COUNT/…` gets COUNT
 numbered messages of mixed sizes as fast as it reads, from its first message on. `/flood/BYTES/…` gets one message for
-ever. Its second port refuses every dial until SIGUSR1.
+ever. Any other path gets nothing. Its second port refuses every dial until SIGUSR1. SIGUSR2 cuts all connections.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Feed:
         self.round_s = round_s
         self.slots: list[set[asyncio.StreamWriter]] = [set() for _ in range(SLOTS)]
         self.bursts: set[asyncio.Task[None]] = set()
+        self.served: set[asyncio.StreamWriter] = set()
 
     async def run(self) -> None:
         """Serve until killed, or until the process that started it is gone."""
@@ -51,6 +52,7 @@ class Feed:
         opened = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, opened.set)
+        loop.add_signal_handler(signal.SIGUSR2, self.cut)
         loop.add_reader(sys.stdin.fileno(), os._exit, 0)  # nobody writes to it: it is readable at its end
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=1000)
         tell(port=server.sockets[0].getsockname()[1], later=later.getsockname()[1])
@@ -62,6 +64,7 @@ class Feed:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
         talk = Talk(reader, writer)
+        self.served.add(writer)
         with suppress(OSError, EOFError):
             path = (await talk.accept()).split()[1]
             _, kind, number, *_ = path.split("/")
@@ -75,6 +78,13 @@ class Feed:
             finally:
                 slot.discard(writer)
         writer.transport.abort()
+        self.served.discard(writer)
+
+    def cut(self) -> None:
+        """End all connections at once, without a word."""
+        tell(cut=len(self.served), at=time.time())
+        for writer in self.served:
+            writer.transport.abort()
 
     async def count(self) -> None:
         """Send the number of the round to slot after slot; what is late is made up for."""
@@ -149,6 +159,10 @@ class FeedProcess:
     def open_later(self) -> None:
         """Let the second port take dials from now on."""
         self.process.send_signal(signal.SIGUSR1)
+
+    def cut(self) -> None:
+        """End all connections at once."""
+        self.process.send_signal(signal.SIGUSR2)
 
     def told(self, key: str) -> list[dict[str, Any]]:
         """All lines about something."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -73,8 +74,8 @@ class Line:
         return found()
 
 
-def event(data: bytes = b"1", content_type: str = "application/json", **more: str) -> Event:
-    attributes = {"topic": "t", "type": "io.test", "subject": "a", "time": NOW, **more}
+def event(data: bytes = b"1", content_type: str = "application/json", **more: Any) -> Event:
+    attributes: dict[str, Any] = {"topic": "t", "type": "io.test", "subject": "a", "time": NOW, **more}
     return Event(id=uuid4().hex, data=data, content_type=content_type, **attributes)
 
 

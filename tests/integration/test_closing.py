@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 import pytest
 
 from runtime.failure import SocketLost
-from tests.dialling import connected, lost
+from tests.dialling import connected, lost, next_of
 from tests.loops import on_both_loops
 from tests.peers import PONG, TEXT, Talk, close_frame, frame, until
 
@@ -61,7 +62,7 @@ async def test_a_ping_and_a_send_on_a_lost_socket_say_why_it_was_lost():
 
     async with connected(talk) as (live, _):
         await lost(live)
-        for call in (live.ping(), live.send("x"), live.receive()):
+        for call in (live.ping(), live.send("x"), next_of(live)):
             with pytest.raises(SocketLost, match="the peer closed with 1008: no"):
                 await call
 
@@ -95,7 +96,7 @@ async def test_closing_does_not_wait_behind_frames_that_nobody_reads():
         return await talk.until_closed()
 
     async with connected(talk, close_timeout_s=30) as (live, peer):
-        await live.receive()
+        await next_of(live)
         await asyncio.sleep(0.05)  # reading is paused now
         async with asyncio.timeout(15):
             await live.close(1000, "")
@@ -165,17 +166,13 @@ async def test_a_reader_gets_all_that_the_peer_sent_before_its_close_frame():
         await talk.write(frame(TEXT, b"%d" % (count - 1)), frame(opcode, payload))
 
     async with connected(talk) as (live, _):
-        first = await live.receive()
-        got = [first]
+        got = [await next_of(live)]
 
-        async def read() -> SocketLost:
-            try:
-                while True:
-                    got.append(await live.receive())
-            except SocketLost as end:
-                return end
+        def take(messages: deque[str | bytes]) -> None:
+            got.extend(messages)
+            messages.clear()
 
-        reading = asyncio.create_task(read())
+        reading = asyncio.create_task(lost(live, take))
         await live.close(1000, "handed over", is_read=True)
         end = await reading
         assert end.complete

@@ -76,7 +76,7 @@ async def test_what_can_never_work_is_done_with_and_becomes_a_dead_letter():
     world = World()
     async with posting(world.manager.take_in) as post:
         assert (await post(b'{"command": "explode"}', BINARY))[0] == 204
-    topics = [entry.event.topic for entry in world.announcer.queue]
+    topics = [entry.event().topic for entry in world.announcer.queue]
     assert topics == ["websocket-events", "websocket-dead-letters"]
 
 

@@ -19,6 +19,7 @@ from runtime.adapters.embedded.http_sink import HttpSink
 from runtime.embedded import start_embedded
 from runtime.errors import EventRefusedError, PermanentError, PublishError
 from runtime.models.events import CloudEventEncoder, Event
+from runtime.models.options import WebSocketOptions
 from runtime.settings import Settings
 from tests.cloud_events import read_cloud_event
 from tests.embedded import Observed, embedded
@@ -215,7 +216,7 @@ async def test_what_was_sent_while_nobody_listened_arrives_in_order_and_whole_on
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with line_to(HttpSink(f"http://127.0.0.1:{port}/", "binary", "here", "pubsub"), tmp_path) as line:
-        line.queue.max_messages = 50
+        line.queue.resize(WebSocketOptions(queue_max_messages=50))
         pushed = [line.push(str(number)) for number in range(50)]
         assert pushed == [True] * 49 + [False]  # block: the reader is told to wait
         await until(lambda: sum(line.clock.slept) > 60, "a minute of retries")

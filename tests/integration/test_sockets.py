@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from runtime.failure import FailureKind, SocketLost
-from tests.dialling import connected, lost
+from tests.dialling import connected, lost, next_of
 from tests.loops import on_both_loops
 from tests.peers import BINARY, CLOSE, PING, TEXT, Talk, close_frame, frame, until
 
@@ -23,7 +23,7 @@ async def test_what_came_before_the_close_is_read_before_the_end_is_told():
 
     async with connected(talk) as (live, peer):
         await until(lambda: peer.gone, "the peer has gone")
-        received = [await live.receive() for _ in range(500)]
+        received = [await next_of(live) for _ in range(500)]
         assert received == [str(n) for n in range(500)]
         end = await lost(live)
         assert end.complete
@@ -37,8 +37,8 @@ async def test_binary_and_fragmented_messages_arrive_whole():
         await talk.until_closed()
 
     async with connected(talk) as (live, _):
-        assert await live.receive() == b"\x00\xff"
-        assert await live.receive() == "ab"
+        assert await next_of(live) == b"\x00\xff"
+        assert await next_of(live) == "ab"
 
 
 @on_both_loops
@@ -171,7 +171,7 @@ async def test_a_peer_that_is_cut_off_is_a_1006():
         await talk.write(frame(TEXT, b"last"))
 
     async with connected(talk) as (live, _):
-        assert await live.receive() == "last"
+        assert await next_of(live) == "last"
         end = await lost(live)
         assert str(end) == "the connection broke without a close frame (1006)"
         assert not end.complete

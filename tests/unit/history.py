@@ -56,15 +56,11 @@ class Player:
                 publisher.events.extend(events[: 1 + len(events) // 2])
             self._strike("sink", PublishError("broken by the history"))
 
+        def on_read(payload: str | bytes) -> None:
+            self.read[str(payload)] = self.world.clock.now()
+
         def on_dial(socket: MemorySocket) -> None:
-            receive = socket.receive
-
-            async def receiving() -> str | bytes:
-                payload = await receive()
-                self.read[str(payload)] = self.world.clock.now()
-                return payload
-
-            socket.receive = receiving  # type: ignore[method-assign]
+            socket.on_read = on_read
 
         store.before, publisher.before = before, publishing
         self.world.dialer.on_dial = on_dial

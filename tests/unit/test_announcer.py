@@ -7,8 +7,8 @@ import json
 from datetime import UTC, datetime
 
 from runtime.host.announcer import Announcer
-from runtime.host.publisher import Lane
-from runtime.host.queue import Entry
+from runtime.host.parcel import Parcel
+from runtime.host.publisher import Lanes
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus
 from runtime.ports import Limits, Names
@@ -16,8 +16,8 @@ from tests.unit.world import Quiet, World
 from tests.virtual_time import FakeClock, virtual_time
 
 
-def an_announcer(world: World, events_max: int) -> tuple[Announcer, Lane]:
-    lane = Lane(world.publisher, FakeClock(), lambda: 0.5, Quiet(), lambda *_: None)
+def an_announcer(world: World, events_max: int) -> tuple[Announcer, Lanes]:
+    lane = Lanes(world.publisher, FakeClock(), lambda: 0.5, Quiet(), lambda *_: None)
     return Announcer(lane, FakeClock(), Names(), Limits(events_max=events_max), Quiet()), lane
 
 
@@ -58,9 +58,9 @@ async def test_a_dead_letter_that_is_too_large_itself_goes_out_without_its_data_
     async with World().running() as world:
         await world.dispatch.deliver(b"{nonsense")
 
-        def letters() -> list[Entry]:
-            waiting = list(world.announcer.queue)
-            return [entry for entry in waiting if entry.event.topic == "websocket-dead-letters"]
+        def letters() -> list[Parcel]:
+            waiting = [Parcel(entry.event(), [entry]) for entry in world.announcer.queue]
+            return [parcel for parcel in waiting if parcel.event.topic == "websocket-dead-letters"]
 
         (whole,) = letters()
         world.announcer.refused(world.announcer.queue, whole, "too large")

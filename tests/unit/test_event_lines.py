@@ -20,6 +20,9 @@ OUTCOME = {"connectionId": "a", "command": "send", "status": "done", "reason": "
     ("kind", "data", "text"),
     [
         ("frame", FRAME, "a #3.1 hello"),
+        ("frames", [FRAME, {**FRAME, "sequence": 2, "payload": "bye"}], "a #3.1-2 2 frames, the last bye"),
+        ("frames", [], "[]"),
+        ("frames", ["of another kind"], '["of another kind"]'),
         ("status", {"connectionId": "a", "status": "Connected"}, "a Connected"),
         (
             "status",
@@ -40,7 +43,7 @@ OUTCOME = {"connectionId": "a", "command": "send", "status": "done", "reason": "
         ("frame", {"of": "another kind"}, '{"of":"another kind"}'),
     ],
 )
-def test_an_event_is_told_in_words(kind: str, data: dict[str, Any], text: str):
+def test_an_event_is_told_in_words(kind: str, data: Any, text: str):
     assert text_of(kind, data) == text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.adapters.health import ASK_DEADLINE_S, SILENT_S, STALLED_S, LoopLag, StorePulse
+from runtime.adapters.health import ASK_DEADLINE_S, KEPT_TICKS, SILENT_S, STALLED_S, TICK_S, LoopLag, StorePulse
 from runtime.adapters.memory.store import MemoryStore
 from runtime.errors import StoreError
 from tests.virtual_time import FakeClock, VirtualTimeLoop, virtual_time
@@ -49,6 +49,43 @@ async def test_the_worst_lag_is_remembered_for_ten_seconds_and_readiness_returns
     assert lag.why_not() is None
     await asyncio.sleep(11)
     assert lag.worst_s() == pytest.approx(0, abs=0.001)
+    task.cancel()
+    await asyncio.wait({task})
+
+
+@virtual_time
+async def test_every_tick_that_a_stall_has_swallowed_counts_with_its_own_delay():
+    delays: list[float] = []
+    lag = LoopLag(FakeClock(), delays.append)
+
+    def stall() -> None:
+        delays.clear()
+        hold(1)
+
+    task = asyncio.ensure_future(lag.run())
+    await asyncio.sleep(10 * TICK_S)
+    assert delays == pytest.approx([0] * 10, abs=0.001)
+    stall()
+    await asyncio.sleep(TICK_S)
+    assert len(delays) == pytest.approx(1 / TICK_S, abs=2)
+    assert delays[:3] == pytest.approx([1 - TICK_S, 1 - 2 * TICK_S, 1 - 3 * TICK_S], abs=0.001)
+    assert delays[-1] < TICK_S
+    task.cancel()
+    await asyncio.wait({task})
+
+
+@virtual_time
+async def test_after_a_pause_of_a_day_the_worst_is_told_and_ticks_go_on_at_once():
+    delays: list[float] = []
+    lag = LoopLag(FakeClock(), delays.append)
+    task = asyncio.ensure_future(lag.run())
+    await asyncio.sleep(1)
+    delays.clear()
+    hold(86_400)
+    await asyncio.sleep(10 * TICK_S)
+    assert lag.worst_s() == pytest.approx(86_400, abs=1)
+    assert len(delays) < 2 * KEPT_TICKS
+    assert delays[-1] == pytest.approx(0, abs=0.001)
     task.cancel()
     await asyncio.wait({task})
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.host.parcel import Frame
 from runtime.host.queue import Dropped, FrameQueue
-from runtime.models.events import FRAME, Event
-from runtime.models.options import Overflow
+from runtime.models.options import Overflow, WebSocketOptions
 
 
 class Queue:
     def __init__(self, overflow: Overflow = Overflow.BLOCK, max_messages: int = 100) -> None:
         self.ready = 0
         self.dropped: list[Dropped] = []
-        self.queue = FrameQueue("a", max_messages, 10**6, overflow, self._on_ready, lambda d, _: self.dropped.append(d))
+        options = WebSocketOptions(queue_max_messages=max_messages, overflow=overflow)
+        self.queue = FrameQueue("a", options, self._on_ready, lambda d, _: self.dropped.append(d))
 
     def _on_ready(self, _: FrameQueue) -> None:
         self.ready += 1
 
     def offer(self, *sequences: int) -> None:
         for sequence in sequences:
-            event = Event(f"a.1.{sequence}", "t", FRAME, "a", "2026-01-01T00:00:00Z", b"{}")
-            self.queue.offer(event, 1, sequence, float(sequence))
+            self.queue.offer(Frame(1, sequence, float(sequence), 300, b"{}", "t", "a", "2026-01-01T00:00:00Z"))
 
-    def taken(self, published: int | None = None) -> list[int]:
-        entries = list(self.queue.take(100, 10**6))
-        self.queue.release(len(entries) if published is None else published)
-        return [entry.sequence for entry in entries]
+    def taken(self) -> list[int]:
+        parcels = self.queue.take(100, 10**6, of_one=100)
+        self.queue.release()
+        return [entry.sequence for parcel in parcels for entry in parcel.entries]
 
 
 def test_what_came_before_the_hold_is_published_and_what_comes_after_it_waits():
@@ -49,17 +49,6 @@ def test_a_lane_is_not_woken_for_what_is_held_back():
     queue.queue.let_go()
     assert queue.ready == 1
     assert queue.taken() == [1]
-
-
-def test_what_could_not_be_published_goes_back_before_the_hold():
-    queue = Queue()
-    queue.offer(1, 2)
-    queue.queue.hold()
-    queue.offer(3)
-    assert queue.taken(published=1) == [1, 2]
-    assert queue.taken() == [2]
-    queue.queue.let_go()
-    assert queue.taken() == [3]
 
 
 async def test_forgetting_what_is_held_makes_room_and_empties_the_queue_without_a_gap():

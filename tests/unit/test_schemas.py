@@ -21,6 +21,7 @@ LISTS = {"anyOf", "oneOf"}
 WORDS = {
     *OF_SCHEMAS, *OF_SCHEMA, *LISTS, "$schema", "$ref", "type", "enum", "const", "required", "default", "title",
     "description", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "maxItems",
+    "minItems",
     "discriminator",
 }  # fmt: skip
 
@@ -110,6 +111,13 @@ def test_the_envelope_always_has_all_its_fields():
     ).to_wire()
     assert schema["required"] == list(envelope)
     assert schema["properties"]["timestamp"] == {"type": "string", "format": "date-time"}
+
+
+def test_a_batch_is_envelopes_of_one_connection_at_least_one():
+    schema = SCHEMAS["batch"]()
+    (envelope,) = schema["$defs"].values()
+    assert (schema["type"], schema["minItems"], schema["items"]) == ("array", 1, {"$ref": "#/$defs/MessageEnvelope"})
+    assert envelope["required"] == SCHEMAS["envelope"]()["required"]
 
 
 def test_the_record_holds_what_is_stored_and_its_status_as_a_number():

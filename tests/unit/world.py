@@ -75,7 +75,7 @@ class World:
 
     @asynccontextmanager
     async def running(self):
-        parts = [self.resident.lanes.run, self.manager.events_lane.run, self.resident.writer.run, self.host.run]
+        parts = [self.resident.lanes.run, self.manager.events_lanes.run, self.resident.writer.run, self.host.run]
         tasks = [asyncio.create_task(part()) for part in parts]
         try:
             yield self

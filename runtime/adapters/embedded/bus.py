@@ -21,9 +21,9 @@ class Bus:
         self, sink: Sink, tail: Tail, encoder: CloudEventEncoder, names: Names, dead_letters: DeadLetterFile
     ) -> None:
         self._sink, self._tail, self._names, self._letters = sink, tail, names, dead_letters
-        self._encode = encoder.encode
+        self._encode, self._published = encoder.encode, encoder.published
         self._nudged: dict[str, Callable[[str], None]] = {}
-        self.lanes = sink.lanes
+        self.lanes, self.call_worth = sink.lanes, sink.call_worth
 
     def subscribe_nudges(self, topic: str, callback: Callable[[str], None]) -> None:
         """Call back with the connection's id at each nudge on a topic."""
@@ -54,7 +54,7 @@ class Bus:
         if start == end:
             return
         run = events[start:end]
-        documents = [self._encode(event) for event in run]
+        documents = [self._published(event) for event in run]
         done = 0
         try:
             await self._sink.write(run, documents)
@@ -68,4 +68,4 @@ class Bus:
         finally:
             if self._tail.has_readers:
                 for event, document in zip(run[:done], documents[:done], strict=True):
-                    self._tail.offer(event.topic, document)
+                    self._tail.offer(event.topic, self._encode(event) if event.is_raw else document)

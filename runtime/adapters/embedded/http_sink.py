@@ -26,6 +26,7 @@ class HttpSink:
     """Posts to one URL. 2xx arrived; 400, 413, 415 and 422 refuse the event for itself; all else is tried again."""
 
     lanes = 16
+    call_worth = 1  # it posts them one after the other
 
     def __init__(
         self,
@@ -72,6 +73,8 @@ class HttpSink:
             raise PublishError(f"{where} answered {status}{hint}", published=index, retry_after_s=retry_after)
 
     def _message(self, event: Event, document: bytes) -> tuple[bytes, dict[str, str]]:
+        if event.is_raw:
+            return document, {"Content-Type": event.content_type}
         if self._mode == "structured":
             return document, {"Content-Type": "application/cloudevents+json"}
         attributes = event.attributes(self._source, self._pubsub)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from runtime.failure import DialError, Failure, FailureKind, SocketLost, classify_close
-from runtime.ports import Dial
+from runtime.ports import Dial, Take
 
 
 class MemorySocket:
@@ -20,6 +21,8 @@ class MemorySocket:
         self.answers_pings = True
         self.pings = 0
         self.on_send: Callable[[str | bytes], None] | None = None
+        self.on_read: Callable[[str | bytes], None] = lambda message: None
+        self._read: deque[str | bytes] = deque()
         self._inbox: asyncio.Queue[str | bytes | SocketLost] = asyncio.Queue()
 
     def push(self, *messages: str | bytes) -> None:
@@ -31,12 +34,20 @@ class MemorySocket:
         """The peer closes; without a code the transport breaks."""
         self._inbox.put_nowait(SocketLost(classify_close(code, reason), complete=code is not None))
 
-    async def receive(self) -> str | bytes:
-        message = await self._inbox.get()
-        if isinstance(message, SocketLost):
-            self.is_open = False
-            raise message
-        return message
+    async def receive(self, take: Take, until_room: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            while self._read:
+                first = self._read[0]
+                take(self._read)
+                if self._read:
+                    await until_room()
+                else:
+                    self.on_read(first)
+            message = await self._inbox.get()
+            if isinstance(message, SocketLost):
+                self.is_open = False
+                raise message
+            self._read.append(message)
 
     async def send(self, message: str | bytes) -> None:
         await asyncio.sleep(0)
