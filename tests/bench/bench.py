@@ -11,7 +11,9 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,20 +21,43 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from tests.bench import embedded, failover, rest, sidecar, sweep
+from tests.bench import (
+    blocked,
+    embedded,
+    failover,
+    growth,
+    idle,
+    latency,
+    null,
+    quiet,
+    rest,
+    sidecar,
+    storm,
+    sweep,
+    throughput,
+)
 from tests.bench.table import Group, as_json, as_table
 
 Measure = Callable[[Path], Awaitable[Group]]
 GROUPS: Mapping[str, Measure] = {
     "embedded": embedded.measure,
+    "throughput": throughput.measure,
+    "null": null.measure,
+    "latency": latency.measure,
+    "quiet": quiet.measure,
+    "idle": idle.measure,
+    "storm": storm.measure,
     "sidecar": sidecar.measure,
+    "growth": growth.measure,
+    "blocked": blocked.measure,
     "rest": rest.measure,
     "pass": sweep.measure,
     "failover": failover.measure,
 }
-LONG = frozenset({"failover"})  # measured only when asked for by name
+LONG = frozenset({"sidecar", "growth", "blocked", "rest", "pass", "failover"})
+"""Measured only when asked for by name: all others together take less than six minutes."""
 WIDTH = 120  # of the output when it is not a terminal
-PACKAGES = ("websockets", "uvloop", "orjson", "grpcio", "dapr", "websocket-manager")
+PACKAGES = ("websockets", "uvloop", "orjson", "grpcio", "dapr", "picows", "websocket-manager")
 
 
 def main(
@@ -61,7 +86,9 @@ def _measured(measure: Measure) -> Group:
         with TemporaryDirectory() as folder:
             return await measure(Path(folder))
 
+    began = time.monotonic()
     group = asyncio.run(run())
+    group = replace(group, about={**group.about, "tookS": round(time.monotonic() - began)})
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(as_table(group), group.note, "", sep="\n", soft_wrap=True)
     return group

@@ -1,4 +1,8 @@
-"""What one writes first: twenty lines, no bounds, no reconnection, no numbering that outlives the process."""
+"""What one writes first: twenty lines, no bounds, no reconnection, no numbering that outlives the process.
+
+No pings, and no limit to the handshake, since the feed does not read while it floods, and the bench stops programs
+between their turns.
+"""
 
 import asyncio
 import json
@@ -10,7 +14,7 @@ from websockets.asyncio.client import connect
 
 
 async def follow(url: str) -> None:
-    async with connect(url) as socket:
+    async with connect(url, open_timeout=None, ping_interval=None) as socket:
         async for message in socket:
             now = datetime.now(UTC).isoformat()
             data = {"websocketUrl": url, "timestamp": now, "payload": message}

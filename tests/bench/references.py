@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120
 
 
 @asynccontextmanager
-async def running(name: str, *args: str, out: Path) -> AsyncIterator[None]:
-    """One that goes on until the end of the block, with its output in a file."""
+async def running(name: str, *args: str, out: Path, **env: str) -> AsyncIterator[int]:
+    """One that goes on until the end of the block, with its output in a file; the id of its process."""
     with out.open("wb") as file:
-        process = subprocess.Popen(_command(name, *args), stdout=file)
+        process = subprocess.Popen(_command(name, *args), stdout=file, cwd=ROOT, env={**os.environ, **env})
     try:
-        yield
+        yield process.pid
     finally:
         process.kill()
         process.wait()
@@ -26,9 +28,9 @@ async def running(name: str, *args: str, out: Path) -> AsyncIterator[None]:
 
 async def output_of(name: str, *args: str) -> list[float]:
     """What one prints that ends by itself: a number in each line."""
-    out = await asyncio.to_thread(subprocess.check_output, _command(name, *args), timeout=PATIENCE_S)
+    out = await asyncio.to_thread(subprocess.check_output, _command(name, *args), timeout=PATIENCE_S, cwd=ROOT)
     return [float(line) for line in out.split()]
 
 
 def _command(name: str, *args: str) -> list[str]:
-    return [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *args]
+    return [sys.executable, "-m", f"tests.bench.{name}", *args]

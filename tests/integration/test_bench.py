@@ -1,4 +1,4 @@
-"""What `make bench` measures on sidecars, in short runs: that the rows are there, and what they are made of."""
+"""What `make bench` measures, in short runs: that the rows are there, and what they are made of."""
 
 from __future__ import annotations
 
@@ -13,10 +13,25 @@ import psutil
 import pytest
 
 from tests.acceptance.dapr.streams import ask
-from tests.bench import failover, rest, sidecar, sweep
+from tests.bench import (
+    blocked,
+    embedded,
+    failover,
+    growth,
+    idle,
+    latency,
+    null,
+    quiet,
+    rest,
+    sidecar,
+    storm,
+    sweep,
+    throughput,
+)
 from tests.bench.arrivals import Arrivals
 from tests.bench.asked import Asked, asked_within
 from tests.bench.defaults import DEFAULTS
+from tests.bench.on_null import Shape
 from tests.bench.references import output_of
 from tests.brokers import Broker
 
@@ -30,6 +45,67 @@ def _nothing_is_left() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     yield
     assert set(psutil.Process().children(recursive=True)) <= before
+
+
+SHORT_S = 0.2, 0.3
+"""Warm-up and window of a turn."""
+
+
+async def test_a_short_run_to_a_file_has_all_rows(tmp_path: Path):
+    group = await embedded.measure(tmp_path, 1, *SHORT_S)
+    rates = [row for row in group.rows if row.unit == "frames/s"]
+    assert [row.name.partition(",")[0] for row in rates] == 2 * ["raw", "naive", "manager", "manager"]
+    assert sum(row.unit == "µs" for row in group.rows) == 2 * 2
+    assert all(row.value > 0 for row in rates)
+
+
+async def test_a_short_run_to_a_sidecar_counts_what_each_program_has_brought_to_redis(tmp_path: Path):
+    group = await throughput.measure(tmp_path, 1, 4, *SHORT_S)
+    assert [(row.name, row.reference) for row in group.rows] == list(throughput.PAIRS)
+    assert all(row.value > 0 for row in group.rows)
+
+
+async def test_a_short_run_to_a_null_sidecar_shows_what_it_could_take(tmp_path: Path):
+    group = await null.measure(tmp_path, 1, *SHORT_S)
+    assert [row.name for row in group.rows] == [null.RAW, null.BATCH, null.PICOWS]
+    assert {row.reference for row in group.rows[1:]} == {null.RAW}
+    assert group.about["nullCapacity"]
+    assert all(row.value > 0 for row in group.rows)
+
+
+async def test_latency_is_measured_at_half_of_what_the_manager_takes(tmp_path: Path):
+    group = await latency.measure(tmp_path, 1, 4, 0.5)
+    assert group.about["framesPerSecond"]
+    assert [row.reference for row in group.rows] == [None, "bare bulk calls, p50", None, "bare bulk calls, p99"]
+    assert all(0 < row.value < 60_000 for row in group.rows)
+
+
+async def test_a_quiet_connection_is_measured_alone_and_beside_a_flood_of_each_delivery(tmp_path: Path):
+    group = await quiet.measure(tmp_path, 1, 0.5)
+    names = [f"{name}, p{percent}" for percent in quiet.PERCENTS for name in quiet.FLOODS]
+    assert [row.name for row in group.rows] == names
+    assert all(0 < row.value < 60_000 for row in group.rows)
+
+
+async def test_growth_is_measured_at_each_shape_with_more_connections_than_one_floods_at_once(tmp_path: Path):
+    shapes = (Shape(101, 50),)
+    group = await growth.measure(tmp_path, 1, shapes)
+    assert [row.name for row in group.rows] == [f"{kind}, {shape}" for shape in shapes for kind in growth.KINDS]
+    assert all(row.value > 0 for row in group.rows)
+
+
+async def test_a_broker_that_is_blocked_for_a_moment_costs_no_socket_and_no_order(tmp_path: Path):
+    group = await blocked.measure(tmp_path, connections=3, blocked_s=2, bound_bytes=4 * blocked.MIB)
+    assert {"wrong": 0, "gaps": 0, "lost": 0}.items() <= group.about.items()
+    assert group.rows[1].reference == blocked.BOUND
+
+
+async def test_few_idle_connections_and_a_small_storm_have_all_rows(tmp_path: Path):
+    for number, measured in enumerate(
+        (idle.measure(tmp_path / "0", connections=20, settling_s=0.2), storm.measure(tmp_path / "1", 20, 1))
+    ):
+        (tmp_path / str(number)).mkdir()
+        assert (await measured).rows
 
 
 async def test_a_short_run_on_a_sidecar_has_all_rows(tmp_path: Path):

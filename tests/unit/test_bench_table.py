@@ -8,13 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from dapr.proto.runtime.v1.pubsub_pb2 import BulkPublishRequest, BulkPublishRequestEntry, PublishEventRequest
 from rich.console import Console
 
 from tests.bench import failover, rest, sweep
 from tests.bench.asked import Asked, read, windows_of
 from tests.bench.bench import GROUPS, LONG, main
 from tests.bench.defaults import DEFAULTS
+from tests.bench.null_sidecar import Null
 from tests.bench.table import Group, against, alone, as_json, as_table, percentile
+from tests.bench.turns import Lines, Told
 
 
 def test_a_ratio_is_the_median_of_the_rounds_and_each_is_against_the_reference_of_its_own_round():
@@ -84,7 +87,9 @@ def test_only_measures_the_groups_that_are_asked_for_once_each(capsys: pytest.Ca
     path = tmp_path / "figures.json"
     main(["--only", "b", "--only", "b", "--json", str(path)], {"a": a.measure, "b": b.measure})
     assert (a.calls, b.calls) == (0, 1)
-    assert [row["name"] for row in json.loads(path.read_text())["results"]] == ["b"]
+    told = json.loads(path.read_text())
+    assert [row["name"] for row in told["results"]] == ["b"]
+    assert told["meta"]["b"] == {"tookS": 0}
     printed = capsys.readouterr().out
     assert "title of b" in printed
     assert "note of b" in printed
@@ -114,6 +119,34 @@ def test_an_unknown_group_is_refused_with_the_names_of_those_that_there_are(caps
     told = capsys.readouterr().err
     assert "'c'" in told
     assert "{a,b}" in told
+
+
+def entry(event: bytes) -> BulkPublishRequestEntry:
+    return BulkPublishRequestEntry(entry_id="0", event=event, content_type="application/json", metadata={"a": "b"})
+
+
+async def test_the_null_sidecar_counts_events_and_the_envelopes_in_them_by_a_look_at_both_ends():
+    null = Null()
+    filling = b'"' + 300 * b"x" + b'"'
+    batch = b'{"id":"c.1.8-11","data":[{"sequence":8,"payload":%b},{"sequence":9},{"sequence":11}]}' % filling
+    entries = [entry(b'{"data":{"payload":"x","sequence":7,"contentType":"t"}}'), entry(b'{"data":{}}'), entry(batch)]
+    request = BulkPublishRequest(pubsub_name="p", topic="t", entries=entries, metadata={"rawPayload": "true"})
+    await null.publish_bulk(request.SerializeToString(), None)
+    assert (null.events, null.envelopes) == (3, 1 + 0 + 4)
+    await null.publish(PublishEventRequest(topic="t", data=batch).SerializeToString(), None)
+    assert (null.events, null.envelopes) == (4, 5 + 4)
+
+
+async def test_a_program_is_counted_by_the_whole_lines_of_its_file(tmp_path: Path):
+    path = tmp_path / "out"
+    path.write_bytes(b"1000\n2000\n30")
+    lines, told = Lines(path), Told(path)
+    first = await lines.mark()
+    assert await told.mark() == 2000
+    with path.open("ab") as file:
+        file.write(b"00\n4000\n")
+    assert await told.mark() == 4000
+    assert lines.between(first, await lines.mark()) == 2
 
 
 def test_of_what_redis_shows_the_calls_from_outside_for_keys_of_the_store_are_read():
