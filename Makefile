@@ -27,8 +27,8 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# make bench ONLY=sidecar JSON=figures.json measures one group of rows, and writes them to a file too. ONLY=failover
-# (about 9 minutes) is measured only so.
+# make bench ONLY=throughput JSON=figures.json measures one group of rows, and writes them to a file too. Groups that take
+# long are measured only so: BENCHMARKS.md names them.
 bench: $(VENV)/.installed sidecar
 	$(BIN)/python -m tests.bench.bench $(if $(JSON),--json $(JSON)) $(addprefix --only=,$(ONLY))
 
