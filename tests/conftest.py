@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.brokers import Broker, running_mosquitto, running_moto, running_postgres, running_redis
+
+settings.register_profile("busy", deadline=None)  # machines that run tests are busy
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

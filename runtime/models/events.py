@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -101,9 +100,8 @@ class Notice(WireModel):
     at: UtcTime
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event for a topic: CloudEvents attributes and `data`.
+class Event(NamedTuple):
+    """One event for a topic: CloudEvents attributes and `data`. A tuple, since that is made in a third of the time.
 
     Where `content_type` is JSON, `data` is JSON text without a line break, or empty for an event without data. An
     empty `source` is this manager; an empty `subject` is none. `is_raw`: `data` is published without the attributes.

@@ -6,7 +6,6 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -89,7 +88,7 @@ def with_valid_data(event: Event) -> Event:
         return event
     _json(event.data, "data")
     # JSON allows a line break only between its tokens.
-    return replace(event, data=event.data.replace(b"\n", b" ").replace(b"\r", b" "))
+    return event._replace(data=event.data.replace(b"\n", b" ").replace(b"\r", b" "))
 
 
 def read_bulk(body: bytes) -> list[dict[str, Any]]:

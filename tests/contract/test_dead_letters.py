@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def kept(store: StateStore, observed: Observed | None = None, **bounds: int) -> 
 
 
 def arriving(event: Event) -> Delivery:
-    return Delivery(replace(event, topic="dead"), event.topic)
+    return Delivery(event._replace(topic="dead"), event.topic)
 
 
 def bury_in(letters: KeptDeadLetters) -> Bury:
@@ -122,7 +121,7 @@ async def test_an_event_that_the_sidecar_gave_up_becomes_a_letter_with_its_first
 
 async def test_what_calls_itself_a_letter_and_is_none_is_kept_as_the_event_that_it_is():
     letters = kept(MemoryStore())
-    foreign = replace(letter("a").carried_to("dead"), data=b'{"reason":1}')
+    foreign = letter("a").carried_to("dead")._replace(data=b'{"reason":1}')
     await letters.receive(arriving(foreign))
     (found,) = await letters.read()
     assert (found.topic, found.event.data) == ("dead", foreign.data)

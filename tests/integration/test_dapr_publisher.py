@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -133,7 +132,7 @@ async def test_any_other_failure_is_not_the_fault_of_an_event(code: grpc.StatusC
 async def test_an_event_without_data_goes_without():
     asked = Asked()
     async with broker_on(asked) as broker:
-        await broker.publish_many([replace(event("1"), data=b"")])
+        await broker.publish_many([event("1")._replace(data=b"")])
     document = orjson.loads(asked.requests[0].entries[0].event)
     assert document["id"] == "1"
     assert not {"data", "data_base64"} & document.keys()

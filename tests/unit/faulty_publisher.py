@@ -39,7 +39,7 @@ class FaultyPublisher:
 
     A bulk call fans out: its events arrive spread over the call and in any order, unless it `keeps_order`; then some
     of its first ones arrive, in order. What `refuses` says something of never arrives, but what stands behind it in
-    the call may. `arrived` are all events as they came, repeats among them.
+    the call may. `arrived` are all events as they came, repeats among them. `call_s`: what a call takes otherwise.
     """
 
     def __init__(
@@ -49,10 +49,11 @@ class FaultyPublisher:
         keeps_order: bool = False,
         lanes: int = 1,
         call_worth: int = 1,
+        call_s: float = 0.0,
         refuses: Callable[[Event], str | None] = lambda event: None,
     ) -> None:
         self.keeps_order, self.lanes, self.call_worth, self.refuses = keeps_order, lanes, call_worth, refuses
-        self.faults = list(faults)
+        self.faults, self.call_s = list(faults), call_s
         self.calls: list[list[Event]] = []
         self.arrived: list[Event] = []
         self.in_flight: list[set[str]] = []  # the connections of each call
@@ -65,9 +66,12 @@ class FaultyPublisher:
         self.in_flight.append(subjects)
         self.most_in_flight = max(len(self.in_flight), self.most_in_flight)
         try:
-            await self._play(self.faults.pop(0) if self.faults else Fault(Kind.ACCEPTED), list(events))
+            await self._play(self.faults.pop(0) if self.faults else self._no_fault(), list(events))
         finally:
             self.in_flight.remove(subjects)
+
+    def _no_fault(self) -> Fault:
+        return Fault(Kind.ACCEPTED, self.call_s, len(self.calls))
 
     async def _play(self, fault: Fault, events: list[Event]) -> None:
         chance = Random(fault.seed)

@@ -200,3 +200,20 @@ def number_of(envelope: dict[str, Any]) -> Number:
 def payload_of(envelope: dict[str, Any]) -> str | bytes:
     is_text = envelope["contentType"] == "text/plain"
     return envelope["payload"] if is_text else b64decode(envelope["payload"])
+
+
+def texts(first: int, last: int) -> list[str]:
+    return [str(number) for number in range(first, last + 1)]
+
+
+def ids(stage: Stage) -> list[str]:
+    return [event.id for event in stage.publisher.arrived]
+
+
+async def published(stage: Stage, *messages: str | bytes, **options: Any) -> list[Event]:
+    """What becomes of messages that one read brings; in batches, unless the options say otherwise."""
+    stream = stage.stream(**{"delivery": "batch", **options})
+    async with stage.running():
+        stream.receive(*messages)
+        await asyncio.sleep(100)
+    return stage.publisher.arrived

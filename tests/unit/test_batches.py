@@ -6,8 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -15,33 +13,13 @@ from runtime.adapters.memory.publisher import MemoryPublisher
 from runtime.adapters.metrics import PrometheusMeters
 from runtime.errors import EventRefusedError, PublishError
 from runtime.host.metered import MeteredPublisher
-from runtime.models.dead_letter import DeadLetter
 from runtime.models.envelope import MessageEnvelope
-from runtime.models.events import FRAME, FRAMES, CloudEventEncoder, Event
+from runtime.models.events import FRAMES, CloudEventEncoder, Event
 from tests.unit.faulty_publisher import Fault, FaultyPublisher, Kind
-from tests.unit.stream import Stage, envelopes_of, options_of, payload_of
-from tests.unit.world import World
+from tests.unit.stream import Stage, envelopes_of, ids, options_of, payload_of, published, texts
 from tests.virtual_time import FakeClock, virtual_time
 
 SLOW = Fault(Kind.ACCEPTED, 1.0)
-LIMIT_BYTES = 2000
-
-
-def texts(first: int, last: int) -> list[str]:
-    return [str(number) for number in range(first, last + 1)]
-
-
-def ids(stage: Stage) -> list[str]:
-    return [event.id for event in stage.publisher.arrived]
-
-
-async def published(stage: Stage, *messages: str | bytes, **options: Any) -> list[Event]:
-    """What becomes of messages that one read brings."""
-    stream = stage.stream(**{"delivery": "batch", **options})
-    async with stage.running():
-        stream.receive(*messages)
-        await asyncio.sleep(100)
-    return stage.publisher.arrived
 
 
 # ---- what is in one
@@ -54,14 +32,14 @@ async def test_a_batch_is_bounded_in_frames():
     assert [event.id for event in events] == ["a.1.1-3", "a.1.4-6", "a.1.7-8"]
 
 
+@pytest.mark.parametrize(("spare", "frames"), [(0, 3), (-1, 2)])
 @virtual_time
-async def test_a_batch_is_bounded_in_bytes_and_filled_up_to_them():
-    stage = Stage(FaultyPublisher())
-    events = await published(stage, *texts(1, 1000), batch_max_bytes=4000)
-    sizes = [[len(MessageEnvelope.read(envelope).to_json()) for envelope in envelopes_of(event)] for event in events]
-    assert sum(len(its) for its in sizes) == 1000
-    for its, following in pairwise(sizes):
-        assert sum(its) <= 4000 < sum(its) + len(its) + following[0] + 1
+async def test_a_batch_is_bounded_in_bytes_and_filled_up_to_them(spare: int, frames: int):
+    (alone,) = await published(Stage(FaultyPublisher()), "x", delivery="message")
+    three = 3 * (len(alone.data) + len(","))
+    events = await published(Stage(FaultyPublisher()), *"x" * 9, batch_max_bytes=three + spare)
+    assert [event.frames for event in events] == [frames] * (9 // frames) + [1] * (9 % frames)
+    assert all(len(event.data) - 1 <= three + spare for event in events)
 
 
 @virtual_time
@@ -105,6 +83,22 @@ async def test_a_batch_never_mixes_connections():
     async with stage.running():
         await asyncio.sleep(1)
     assert sorted(ids(stage)) == ["a.1.1-2", "b.1.1-2", "c.1.1-2"]
+
+
+@virtual_time
+async def test_a_batch_does_not_reach_over_a_hold():
+    stage = Stage(FaultyPublisher())
+    stream = stage.stream(delivery="batch")
+    stream.receive("1", "2")
+    stream.read()
+    stream.queue.hold()
+    stream.receive("3", "4")
+    async with stage.running():
+        await asyncio.sleep(1)
+        assert ids(stage) == ["a.1.1-2"]
+        stream.queue.let_go()
+        await asyncio.sleep(1)
+    assert ids(stage) == ["a.1.1-2", "a.1.3-4"]
 
 
 @virtual_time
@@ -213,90 +207,6 @@ async def test_what_was_sent_once_stays_as_it_is_whatever_comes_in_between(kind)
     assert [event.id for event in first] == ["a.1.1-1"]
     assert repeats == [first] * 3
     assert stage.numbers() == [("a", 1, sequence) for sequence in range(1, 21)]
-
-
-def too_large(event: Event) -> str | None:
-    return "too large" if len(event.data) > LIMIT_BYTES else None
-
-
-@pytest.mark.parametrize("keeps_order", [True, False])
-@virtual_time
-async def test_a_refused_batch_is_halved_and_its_halves_go_one_after_the_other(keeps_order):
-    stage = Stage(FaultyPublisher(keeps_order=keeps_order, refuses=too_large))
-    await published(stage, *texts(1, 100))
-    assert stage.refused == {}
-    assert stage.numbers() == [("a", 1, sequence) for sequence in range(1, 101)]
-    assert {len(call) for call in stage.publisher.calls} == {1}
-    assert [event.id for call in stage.publisher.calls[:3] for event in call] == ["a.1.1-100", "a.1.1-50", "a.1.1-25"]
-
-
-@virtual_time
-async def test_a_call_never_carries_what_stands_behind_a_batch_that_may_be_refused():
-    """A broker that keeps order takes what is behind, and the halves would come after it."""
-    stage = Stage(FaultyPublisher(keeps_order=True, refuses=too_large))
-    await published(stage, *texts(1, 100), batch_max_messages=20)
-    assert stage.numbers() == [("a", 1, sequence) for sequence in range(1, 101)]
-
-
-@virtual_time
-async def test_later_batches_stay_below_the_size_that_was_refused():
-    stage = Stage(FaultyPublisher([], refuses=too_large))
-    stream = stage.stream(delivery="batch")
-    async with stage.running():
-        stream.receive(*texts(1, 100))
-        await asyncio.sleep(10)
-        calls = len(stage.publisher.calls)
-        stream.receive(*texts(101, 400))
-        await asyncio.sleep(10)
-    later = [event for call in stage.publisher.calls[calls:] for event in call]
-    assert [event for event in later if too_large(event)] == []
-    assert min(event.frames for event in later[:-1]) > 2
-    assert len(stage.numbers()) == 400
-
-
-@virtual_time
-async def test_new_options_forget_the_size_that_was_refused():
-    stage = Stage(FaultyPublisher([], refuses=too_large))
-    stream = stage.stream(delivery="batch")
-    async with stage.running():
-        stream.receive(*texts(1, 50))
-        await asyncio.sleep(10)
-        stage.publisher.refuses = lambda event: None
-        stream.use(stream.options)
-        stream.receive(*texts(51, 150))
-        await asyncio.sleep(10)
-    assert ids(stage)[-1] == "a.1.51-150"
-
-
-@virtual_time
-async def test_of_a_refused_batch_only_the_frame_that_is_refused_is_a_dead_letter_with_a_gap():
-    async with World().running() as world:
-        socket = await world.connect(options={"delivery": "batch"})
-
-        async def refuse(events: Sequence[Event]) -> None:
-            for index, event in enumerate(events):
-                if event.type in {FRAME, FRAMES} and b"bad" in event.data:
-                    world.publisher.events.extend(events[:index])
-                    raise EventRefusedError("it is bad", index=index)
-
-        async def be_slow(events: Sequence[Event]) -> None:
-            world.publisher.before = refuse
-            await asyncio.sleep(1)
-
-        world.publisher.before = be_slow
-        socket.push("1")
-        await world.settle()
-        socket.push("2", "3", "4", "5", "bad", "7")  # gather in one batch
-        await world.settle(5)
-        batches = [event for event in world.publisher.events if event.type == FRAMES]
-        payloads = [envelope["payload"] for event in batches for envelope in envelopes_of(event)]
-        assert payloads == ["1", "2", "3", "4", "5", "7"]
-        assert len(batches) < 6
-        (gap,) = world.data("gap")
-        assert (gap["fromSequence"], gap["toSequence"], gap["reason"]) == (6, 6, "it is bad")
-        (letter,) = world.data("dead-letter")
-        assert letter["reason"] == "it is bad"
-        assert letter["id"] == DeadLetter.read(letter).id == f"a.{gap['epoch']}.6-6"
 
 
 # ---- how it is counted

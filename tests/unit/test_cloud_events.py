@@ -133,7 +133,17 @@ def test_a_cloud_event_whose_base64_is_no_json_though_it_says_so_is_refused():
 
 @given(
     st.builds(
-        Event, TEXT, TEXT, TEXT, st.just("") | TEXT, st.just(NOW), st.binary(max_size=50), TEXT, st.just("") | TEXT
+        Event,
+        TEXT,
+        TEXT,
+        TEXT,
+        st.just("") | TEXT,
+        st.just(NOW),
+        st.binary(max_size=50),
+        TEXT,
+        st.just("") | TEXT,
+        is_raw=st.just(False),
+        frames=st.just(1),
     ),
     TEXT,
 )

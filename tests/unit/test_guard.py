@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.guard import Guard
@@ -118,14 +118,12 @@ def test_a_refusal_names_the_rule_and_what_would_permit_it():
     )
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(ANY_V4)
 def test_the_table_refuses_at_least_what_the_standard_library_calls_not_global(address):
     if not address.is_global:
         assert refusal(STRICT, str(address)) is not None
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(st.integers(0, 2**128 - 1))
 def test_only_assigned_ipv6_unicast_and_what_carries_public_ipv4_may_be_dialled(number):
     if refusal(STRICT, str(IPv6Address(number))) is None:
@@ -155,7 +153,6 @@ def test_an_ipv6_form_is_judged_as_the_ipv4_address_that_it_reaches(form, v4):
         assert rule(guard, address) == rule(guard, v4)
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(ANY_V4, st.sampled_from(sorted(CARRIERS)))
 def test_no_disguise_changes_the_verdict_on_any_ipv4_address(v4, form):
     if form == "IPv4-compatible" and int(v4) < 2:
@@ -164,7 +161,6 @@ def test_no_disguise_changes_the_verdict_on_any_ipv4_address(v4, form):
         assert rule(guard, CARRIERS[form](v4)) == rule(guard, str(v4))
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(FORBIDDEN_V4, st.data())
 def test_a_forbidden_ipv4_address_is_refused_in_every_spelling_and_in_every_form_of_ipv6(v4, data):
     url = data.draw(st.one_of(spellings(v4).map("ws://{}:8080/".format), urls_of_carriers(v4)))
@@ -173,7 +169,6 @@ def test_a_forbidden_ipv4_address_is_refused_in_every_spelling_and_in_every_form
     assert verdict.refusal is not None, url
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(ANY_V4, st.data())
 def test_a_spelling_changes_the_verdict_on_no_ipv4_address(v4, data):
     verdict = STRICT.judge_host(parse_url(f"ws://{data.draw(spellings(v4))}/"))

@@ -6,7 +6,7 @@ from contextlib import suppress
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -113,7 +113,6 @@ def test_every_rule_can_be_lifted_by_its_network_save_that_of_a_translator(rule)
         assert entry.network == rule.network
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(st.integers(0, 2**32 - 1), st.integers(0, 32), st.integers(1, 65535))
 def test_a_network_is_read_as_python_writes_it_with_and_without_a_port(number, length, port):
     network = ip_network((number, length), strict=False)
@@ -122,7 +121,6 @@ def test_a_network_is_read_as_python_writes_it_with_and_without_a_port(number, l
     assert (alone.ports, ported.ports) == (range(1, 65536), range(port, port + 1))
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(st.text(max_size=40))
 def test_whatever_is_written_is_read_or_refused_as_a_wrong_setting(text):
     for read in (read_entries, read_allowed, read_prefixes):

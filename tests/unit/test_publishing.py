@@ -6,17 +6,19 @@ import asyncio
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.host.budget import UNBOUNDED, Budget
+from runtime.host.publisher import CALL_MAX_BYTES, CALL_MAX_EVENTS
 from runtime.models.events import FRAMES, Event
 from tests.unit.faulty_publisher import Fault, FaultyPublisher, Kind
-from tests.unit.stream import Number, Stage, envelopes_of, number_of, options_of, payload_of
+from tests.unit.stream import Number, Stage, Stream, envelopes_of, number_of, options_of, payload_of
 from tests.virtual_time import virtual_time
 
 EXAMPLES = int(os.environ.get("PUBLISHING_EXAMPLES", "300"))
-IDS = ("a", "b", "c", "d")
+IDS = ("a", "b", "c")
 MALFORMED = "malformed"
 PATIENCE_S = 3600.0  # of virtual time: more than all faults and pauses together
 LATEST_S = 200.0  # after this what was published after its timeout has arrived
@@ -34,24 +36,27 @@ _options = st.fixed_dictionaries(
         "queue_max_bytes": st.sampled_from([KIB, 4 * KIB, 16 * KIB]),
     }
 )
-_step = st.one_of(
-    *[st.tuples(st.just("frames"), _id, st.integers(1, 12), st.integers(0, 99))] * 6,
-    *[st.tuples(st.just("wait"), st.sampled_from([0.0, 0.001, 0.05, 0.3, 3.0, 31.0]))] * 3,
-    st.tuples(st.just("topic"), _id, st.sampled_from("tuv")),
-    st.tuples(st.just("begin"), _id),
-    st.tuples(st.just("use"), _id, _options),
-    st.tuples(st.just("hold"), _id),
-    st.tuples(st.just("let_go"), _id),
-    st.tuples(st.just("forget_held"), _id),
-    st.tuples(st.just("turn_back"), _id, st.integers(1, 12), st.integers(0, 99)),
-)
 _fault = st.builds(
     Fault, st.sampled_from(Kind), st.sampled_from([0.0, 0.01, 0.2, 5.0, 70.0]), st.integers(0, 1_000_000)
+)
+_count, _seed = st.integers(1, 12), st.integers(0, 99)
+_turn = st.one_of(
+    st.tuples(st.just("topic"), st.sampled_from("tuv")),
+    st.tuples(st.just("begin")),
+    st.tuples(st.just("use"), _options),
+    st.tuples(st.just("arrive"), st.sampled_from(["let_go", "forget_held"]), _count, st.sampled_from([0.0, 0.3])),
+)
+_step = st.one_of(
+    *[st.tuples(st.just("frames"), _id, _count, _seed)] * 3,
+    *[st.tuples(st.just("turn"), _id, _count, _turn, _count, _seed)] * 3,
+    st.tuples(st.just("faults"), st.lists(_fault, min_size=1, max_size=6)),
+    st.tuples(st.just("wait"), st.sampled_from([0.001, 0.05, 0.3, 3.0, 31.0])),
 )
 _world = st.fixed_dictionaries(
     {
         "lanes": st.integers(1, 3),
         "call_worth": st.integers(1, 4),
+        "call_s": st.sampled_from([0.0, 0.02]),
         "keeps_order": st.booleans(),
         "limit_bytes": st.sampled_from([None, 1200, 600, 300]),
         "budget_bytes": st.sampled_from([UNBOUNDED, 8 * KIB, 2 * KIB, 1]),
@@ -63,10 +68,10 @@ _world = st.fixed_dictionaries(
 class History:
     """Plays steps on four connections, and knows what must be true at the end."""
 
-    def __init__(self, world: dict[str, Any], faults: list[Fault]) -> None:
+    def __init__(self, world: dict[str, Any]) -> None:
         self.limit_bytes = world["limit_bytes"]
-        shape = {key: world[key] for key in ("keeps_order", "lanes", "call_worth")}
-        publisher = FaultyPublisher(faults, refuses=self._refuses, **shape)
+        shape = {key: world[key] for key in ("keeps_order", "lanes", "call_worth", "call_s")}
+        publisher = FaultyPublisher(refuses=self._refuses, **shape)
         self.stage = Stage(publisher, world["lanes"], Budget(world["budget_bytes"]))
         self.sent = 0
         for id_, options in zip(IDS, world["options"], strict=True):
@@ -83,8 +88,6 @@ class History:
             for name, *details in steps:
                 await getattr(self, f"_{name}")(*details)
                 self.stage.check_budget()
-            for stream in streams:
-                stream.let_go()
             async with asyncio.timeout(PATIENCE_S):
                 while any(stream.inbox for stream in streams):
                     await asyncio.sleep(1)
@@ -106,29 +109,29 @@ class History:
     async def _wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def _topic(self, id_: str, topic: str) -> None:
-        self.stage.streams[id_].topic = topic
+    async def _faults(self, faults: list[Fault]) -> None:
+        self.stage.publisher.faults += faults
 
-    async def _begin(self, id_: str) -> None:
-        self.stage.streams[id_].begin()
+    async def _turn(self, id_: str, before: int, turn: tuple[Any, ...], after: int, seed: int) -> None:
+        """Something that changes between two frames."""
+        await self._frames(id_, before, seed)
+        await getattr(self, f"_{turn[0]}")(self.stage.streams[id_], *turn[1:])
+        await self._frames(id_, after, seed + before)
 
-    async def _use(self, id_: str, options: dict[str, Any]) -> None:
-        self.stage.streams[id_].use(options_of(**options))
+    async def _topic(self, stream: Stream, topic: str) -> None:
+        stream.topic = topic
 
-    async def _hold(self, id_: str) -> None:
-        self.stage.streams[id_].hold()
+    async def _begin(self, stream: Stream) -> None:
+        stream.begin()
 
-    async def _let_go(self, id_: str) -> None:
-        self.stage.streams[id_].let_go()
+    async def _use(self, stream: Stream, options: dict[str, Any]) -> None:
+        stream.use(options_of(**options))
 
-    async def _forget_held(self, id_: str) -> None:
-        self.stage.streams[id_].forget_held()
-
-    async def _turn_back(self, id_: str, count: int, seed: int) -> None:
-        """It should have moved here, and stays where it was."""
-        await self._hold(id_)
-        await self._frames(id_, count, seed)
-        await self._forget_held(id_)
+    async def _arrive(self, stream: Stream, end: str, count: int, within_s: float) -> None:
+        stream.hold()
+        await self._frames(stream.id, count, count)
+        await asyncio.sleep(within_s)
+        getattr(stream, end)()
 
     # ---- what must hold
 
@@ -180,13 +183,13 @@ class History:
 
 
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(_world, st.lists(_step, min_size=5, max_size=40), st.lists(_fault, max_size=25))
+@given(_world, st.lists(_step, min_size=5, max_size=40))
 def test_whatever_fails_frames_arrive_in_order_within_bounds_and_none_is_missing_in_silence(
-    world: dict[str, Any], steps: list[tuple[Any, ...]], faults: list[Fault]
+    world: dict[str, Any], steps: list[tuple[Any, ...]]
 ):
     @virtual_time
     async def run():
-        history = History(world, faults)
+        history = History(world)
         await history.run(steps)
         history.check()
 
@@ -211,3 +214,45 @@ async def test_what_was_dropped_before_a_hold_is_announced_though_all_that_was_h
     assert stage.numbers() == [("a", 1, 1)]
     assert {("a", 1, 2), ("a", 1, 3)} <= stage.dropped
     assert stream.queue.oldest_received is None
+
+
+@virtual_time
+async def test_ready_connections_are_dealt_to_the_lanes_that_are_free():
+    publisher = FaultyPublisher(lanes=3, call_s=1)
+    stage = Stage(publisher, lanes=3)
+    for number in range(10):
+        stage.stream(str(number)).receive("x")
+    for stream in stage.streams.values():
+        stream.read()
+    async with stage.running():
+        await asyncio.sleep(0.5)
+        assert sorted(len(call) for call in publisher.calls) == [3, 3, 4]
+
+
+@virtual_time
+async def test_no_call_is_made_for_fewer_connections_than_it_is_worth_while_more_are_ready():
+    publisher = FaultyPublisher(lanes=3, call_worth=7, call_s=1)
+    stage = Stage(publisher, lanes=3)
+    for number in range(10):
+        stage.stream(str(number)).receive("x")
+    for stream in stage.streams.values():
+        stream.read()
+    async with stage.running():
+        await asyncio.sleep(0.5)
+        assert [len(call) for call in publisher.calls] == [7, 3]
+
+
+@pytest.mark.parametrize(("connections", "size"), [(CALL_MAX_EVENTS + 7, 1), (5, CALL_MAX_BYTES // 2)])
+@virtual_time
+async def test_what_one_call_has_no_room_for_goes_out_in_the_next_ones(connections: int, size: int):
+    stage = Stage(FaultyPublisher(call_worth=1000))
+    for number in range(connections):
+        stage.stream(str(number)).receive("x" * size)
+    for stream in stage.streams.values():
+        stream.read()
+    async with stage.running():
+        await asyncio.sleep(1)
+    assert len(stage.numbers()) == connections
+    assert all(len(call) <= CALL_MAX_EVENTS for call in stage.publisher.calls)
+    for call in stage.publisher.calls:
+        assert sum(len(event.data) for event in call[:-1]) < CALL_MAX_BYTES

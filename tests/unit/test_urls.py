@@ -6,7 +6,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.uri import parse_uri
 
@@ -86,7 +86,6 @@ def test_a_url_that_cannot_be_dialled_is_refused_with_the_reason_and_without_its
     assert "secret" not in str(refused.value)
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(st.one_of(TEXT, TEXT.map("ws://{}".format), st.tuples(TEXT, TEXT).map("wss://{0[0]}@{0[1]}/".format)))
 def test_what_is_read_can_be_put_into_a_handshake_and_leads_to_the_same_place(url):
     try:
@@ -98,7 +97,6 @@ def test_what_is_read_can_be_put_into_a_handshake_and_leads_to_the_same_place(ur
     assert theirs.resource_name.isascii()
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(st.text("0123456789abcdefxX.", min_size=1, max_size=20) | st.lists(PART, min_size=1, max_size=5).map(".".join))
 def test_what_the_system_takes_for_an_ipv4_address_is_read_as_that_address_or_not_at_all(text):
     """And what it does not take for one is a name, never an address: so nothing is judged but what is dialled."""
@@ -154,7 +152,6 @@ def test_user_info_and_query_values_are_masked(url, masked):
     assert mask_url(url) == masked
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(WORD, WORD, WORD, WORD)
 def test_no_secret_survives_the_mask(user, password, name, value):
     url = f"wss://{user}!1:{password}!2@feed.example/path?{name}={value}!3&{value}!4"
@@ -163,7 +160,6 @@ def test_no_secret_survives_the_mask(user, password, name, value):
     assert parse_url(url).host in mask_url(url)
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(TEXT)
 def test_masking_never_fails(url):
     mask_url(url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
@@ -81,7 +80,7 @@ class KeptDeadLetters:
         if letter is not None:
             await self._keep(letter, letter.to_json())
         else:
-            given_up = replace(event, topic=delivery.published_to)
+            given_up = event._replace(topic=delivery.published_to)
             identity = repr((event.source, event.id, given_up.topic, event.data)).encode()
             await self._keep(DeadLetter.of(given_up, NOT_HANDLED, self._clock.now()), identity)
 
