@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from handlers.tag_limit import tag_refusal
 from runtime.context import Context
 from runtime.judging import Applied, Order, Rejected
 from runtime.models.commands import Connect
@@ -16,9 +17,14 @@ async def connect(command: Connect, order: Order, context: Context) -> Outcome:
     """Put the id into the index, write the record, and look at the index again."""
     if command.topic is not None and context.names.is_reserved(command.topic):
         return order.outcome(OutcomeStatus.REJECTED, f"topic '{command.topic}' is reserved for the manager itself")
-    verdict = context.guard.judge_host(parse_url(command.url))
-    if verdict is not None and verdict.refusal is not None:  # a name's addresses are judged at each dial
-        return order.outcome(OutcomeStatus.REJECTED, verdict.refusal)
+    for endpoint in (parse_url(command.url), *command.options.endpoints()):
+        verdict = context.guard.judge_host(endpoint)
+        if verdict is not None and verdict.refusal is not None:  # a name's addresses are judged at each dial
+            return order.outcome(OutcomeStatus.REJECTED, verdict.refusal)
+    too_much = context.limits.options.refusal(command.options)
+    too_much = too_much or await tag_refusal(order.connection_id, command.tags, context)
+    if too_much is not None:
+        return order.outcome(OutcomeStatus.REJECTED, too_much)
     await context.records.add_to_index(order.connection_id)
     outcome = await context.apply(order, Aspect.LIFE, lambda record: decide(record, command, order))
     await context.records.add_to_index(order.connection_id)

@@ -62,13 +62,16 @@ async def read_connection(query: ConnectionQuery, context: Context) -> dict[str,
     outbox = await context.records.outbox(query.id)
     vitals = (await context.vitals())(record)
     return _view(record, vitals) | {
-        "options": record.options.to_wire(),
+        "options": record.options.masked().to_wire(),
         "outcomes": [outcome.to_wire() for outcome in record.outcomes.values()],
         "waitingToBeSent": outbox.waiting_messages,
         "sequence": vitals.sequence if vitals is not None else None,
         "framesWithoutTopic": vitals.unpublished if vitals is not None else None,
+        "framesFiltered": vitals.filtered if vitals is not None else None,
         "queuedMessages": vitals.queued_messages if vitals is not None else None,
         "queuedBytes": vitals.queued_bytes if vitals is not None else None,
+        "waitsUntil": format_time(vitals.waits_until) if vitals is not None and vitals.waits_until else None,
+        "waitsFor": vitals.waits_for if vitals is not None else None,
     }
 
 

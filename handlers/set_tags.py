@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from handlers.tag_limit import tag_refusal
 from handlers.unknown import unknown
 from runtime.context import Context
 from runtime.judging import Applied, Order, Rejected
 from runtime.models.commands import SetTags
 from runtime.models.connection import Aspect, WebSocketConnection
-from runtime.models.outcome import Outcome
+from runtime.models.outcome import Outcome, OutcomeStatus
 
 
 async def set_tags(command: SetTags, order: Order, context: Context) -> Outcome:
     """Write the tags."""
+    too_many = await tag_refusal(order.connection_id, command.tags, context)
+    if too_many is not None:
+        return order.outcome(OutcomeStatus.REJECTED, too_many)
     return await context.apply(order, Aspect.TAGS, lambda record: decide(record, command, order))
 
 

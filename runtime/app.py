@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import uvloop
 
 from runtime.adapters.clock import SystemClock
+from runtime.adapters.collector import collecting_what_is_new
 from runtime.adapters.log import Log
 from runtime.adapters.ops import Ops
 from runtime.errors import ManagerError, PermanentError, SidecarAbsentError
 from runtime.ports import Observer
 from runtime.settings import Profile, Settings, unknown_variables
+
+SPARE_FILES = 200  # beside sockets: of the store, the sidecar, callers
 
 
 def run_app(settings: Settings) -> int:
@@ -47,6 +51,15 @@ def _fill_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
+def _allow_files() -> int:
+    """Open as many files as the system lets us; how many. Each socket is one, and by default many allow 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems state more than they grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
 @dataclass(slots=True)
 class Stop:
     """What the signals ask for: the first one an orderly stop, the second one the end at once."""
@@ -64,12 +77,16 @@ class Stop:
 
 
 async def _serve(settings: Settings, observer: Observer) -> int:
+    allowed = _allow_files()
+    if allowed < settings.max_connections + SPARE_FILES:
+        observer.warn("few_files", allowed=allowed, max_connections=settings.max_connections, what_to_do="ulimit -n")
     for name, meant in unknown_variables(os.environ):
         observer.warn("unknown_variable", name=name, meant=meant)
     stop = Stop(observer)
     with _signals_to(stop.on_signal):
         async with _operable(settings) as ops, _start(settings, observer, ops) as background:
-            error = await until_stopped(stop.asked, background)
+            with collecting_what_is_new():
+                error = await until_stopped(stop.asked, background)
             if ops is not None:
                 ops.stopping()
             if isinstance(error, PermanentError):  # a person has to change something: its text says what

@@ -1,4 +1,4 @@
-"""Which message answers a request: a JSON pointer, a text that it holds, or simply the next one."""
+"""Which message is meant: by a JSON pointer, a text that it holds, a regular expression, or simply the next one."""
 
 from __future__ import annotations
 
@@ -8,26 +8,42 @@ from typing import Any
 import orjson
 
 from runtime.models.commands import Match
+from runtime.models.condition import PATTERN_MAX_BYTES, Condition, compile_pattern
 
 _MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the answer must look like; None stands for no condition."""
+    """What a message must look like; None stands for no condition. `pattern`: a compiled one.
+
+    `is_any_value`: the value at the pointer has to be there, and not null.
+    """
 
     pointer: str | None
     value: Any
     contains: str | None
+    pattern: Any = None
+    is_any_value: bool = False
+
+    @classmethod
+    def of(cls, condition: Condition) -> Expectation:
+        """As an option says."""
+        pattern = compile_pattern(condition.regex) if condition.regex is not None else None
+        return cls(condition.pointer, condition.equals, condition.contains, pattern, condition.equals is None)
 
     def is_met_by(self, payload: str | bytes) -> bool:
-        """Whether a message is the answer."""
+        """Whether a message is one that is meant."""
         if self.contains is not None and not _contains(payload, self.contains):
+            return False
+        if self.pattern is not None and not _matches(payload, self.pattern):
             return False
         if self.pointer is None:
             return True
         found = _at(payload, self.pointer)
-        return found is not _MISSING and found == self.value
+        if self.is_any_value:
+            return found is not _MISSING and found is not None
+        return found is not _MISSING and _is_same(found, self.value)
 
 
 def expect(match: Match, sent: str | bytes) -> Expectation:
@@ -45,6 +61,17 @@ def lacks_value(match: Match, sent: str | bytes) -> bool:
 
 def _contains(payload: str | bytes, text: str) -> bool:
     return text in payload if isinstance(payload, str) else text.encode() in payload
+
+
+def _matches(payload: str | bytes, pattern: Any) -> bool:
+    """Of a text only what is looked at is encoded: a character has one byte at least."""
+    data = payload[:PATTERN_MAX_BYTES].encode() if isinstance(payload, str) else payload
+    return pattern.search(data[:PATTERN_MAX_BYTES]) is not None
+
+
+def _is_same(found: Any, value: Any) -> bool:
+    """As JSON has it: `true` is not 1, which Python takes for the same."""
+    return found == value and isinstance(found, bool) == isinstance(value, bool)
 
 
 def _at(payload: str | bytes, pointer: str) -> Any:

@@ -19,10 +19,13 @@ from runtime.adapters.dapr.components import check_components
 from runtime.adapters.dapr.dead_letters import KeptDeadLetters
 from runtime.adapters.dapr.deliveries import Delivery
 from runtime.adapters.dapr.diagnosis import DaprDiagnosis, check_keys_are_shared
+from runtime.adapters.dapr.invoker import DaprInvoker
 from runtime.adapters.dapr.publisher import DaprBroker
+from runtime.adapters.dapr.secrets import DaprSecrets
 from runtime.adapters.dapr.store import DaprStore
 from runtime.adapters.dapr.thread_channel import ThreadChannel
 from runtime.adapters.event_receiver import EventReceiver
+from runtime.adapters.http_caller import PinnedHttp
 from runtime.adapters.ops import Check, Ops
 from runtime.adapters.resolver import SystemResolver
 from runtime.adapters.sockets import WebSocketDialer
@@ -167,8 +170,19 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
         broker = DaprBroker(sidecar, names.pubsub, kinds.pubsub, SOURCE, observer, lanes=settings.lanes)
         letters = KeptDeadLetters(store, Records(store, clock, random.random), clock, observer)
         meters = ops.meters if ops is not None else NO_METERS
+        sources = settings.sources(DaprSecrets(sidecar), PinnedHttp(), DaprInvoker(sidecar))
         ports = Ports(
-            store, broker, broker, letters, SystemResolver(), WebSocketDialer(), clock, random.random, observer, meters
+            store,
+            broker,
+            broker,
+            letters,
+            SystemResolver(),
+            WebSocketDialer(),
+            clock,
+            random.random,
+            observer,
+            meters,
+            sources,
         )
         outcomes = MeteredPublisher(broker, meters, clock, "event")
 

@@ -18,10 +18,12 @@ from runtime.adapters.embedded.diagnosis import EmbeddedDiagnosis
 from runtime.adapters.embedded.endpoint import Callbacks, Endpoint
 from runtime.adapters.embedded.http_sink import HttpSink
 from runtime.adapters.embedded.lock import FolderLock
+from runtime.adapters.embedded.secrets import LocalSecrets
 from runtime.adapters.embedded.sink import Sink
 from runtime.adapters.embedded.stdout_sink import StdoutSink
 from runtime.adapters.embedded.store import SqliteStore
 from runtime.adapters.embedded.tail import Tail
+from runtime.adapters.http_caller import PinnedHttp
 from runtime.adapters.ops import Ops
 from runtime.adapters.resolver import SystemResolver
 from runtime.adapters.sockets import WebSocketDialer
@@ -65,8 +67,19 @@ async def start_embedded(
         bus = Bus(sink, tail, CloudEventEncoder(SOURCE, names.pubsub), names, letters)
 
         meters = ops.meters if ops is not None else NO_METERS
+        sources = settings.sources(LocalSecrets(settings.secrets_file), PinnedHttp())
         ports = Ports(
-            store, bus, bus, letters, SystemResolver(), WebSocketDialer(), clock, random.random, observer, meters
+            store,
+            bus,
+            bus,
+            letters,
+            SystemResolver(),
+            WebSocketDialer(),
+            clock,
+            random.random,
+            observer,
+            meters,
+            sources,
         )
         me = InstanceIdProvider(settings.instance_id).instance(clock.now())
         manager = assemble(

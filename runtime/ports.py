@@ -10,7 +10,11 @@ from typing import Protocol
 
 from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import Event
+from runtime.models.limits import DEFAULT_NAMES as DEFAULT_NAMES
+from runtime.models.limits import Limits as Limits
+from runtime.models.limits import Names as Names
 from runtime.models.options import WebSocketOptions
+from runtime.sources import PLAIN, Handshake, Sources
 from runtime.urls import Endpoint
 
 
@@ -96,12 +100,13 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """One dial: the URL, and the checked addresses of which the first that answers is used."""
+    """One dial: the URL, and the checked addresses, the proxy's if there is one: the first that answers is used."""
 
-    url: str
+    url: str = field(repr=False)
     endpoint: Endpoint
     addresses: tuple[str, ...]
     options: WebSocketOptions
+    handshake: Handshake = PLAIN
 
 
 Take = Callable[[deque[str | bytes]], None]
@@ -138,13 +143,6 @@ class Dialer(Protocol):
 
     async def dial(self, dial: Dial) -> Socket:
         """Connect to a checked address and shake hands. Raises DialError."""
-
-
-class Secrets(Protocol):
-    """A secret store."""
-
-    async def secret(self, store: str, name: str) -> str:
-        """One secret. Raises NotFoundError, TransientError."""
 
 
 class Observer(Protocol):
@@ -201,12 +199,13 @@ NO_METERS = NoMeters()
 class Gauges:
     """What a process holds now, told when asked.
 
-    `connections`: by status. `frames_received`: since the start. `lease_age_s`: since the last renewal that succeeded
-    was sent; None without a host.
+    `connections`: by status. `frames_received`, `frames_filtered`: since the start. `lease_age_s`: since the last
+    renewal that succeeded was sent; None without a host.
     """
 
     connections: Mapping[str, int] = field(default_factory=dict)
     frames_received: int = 0
+    frames_filtered: int = 0
     queued_messages: int = 0
     queued_bytes: int = 0
     queued_events: int = 0
@@ -225,7 +224,8 @@ class Vitals:
     """What a host knows of a connection that it holds, and never stores.
 
     `sequence`: of the last frame numbered in this epoch. `unpublished`: frames of this epoch that came while no topic
-    was set. `queued_messages`, `queued_bytes`: read and not yet published.
+    was set. `queued_messages`, `queued_bytes`: read and not yet published. `waits_until`: no dial before that, for what
+    `waits_for` says. `filtered`: frames of this epoch that options leave out.
     """
 
     last_frame_at: datetime | None
@@ -233,66 +233,9 @@ class Vitals:
     unpublished: int
     queued_messages: int
     queued_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The names that a deployment may change."""
-
-    pubsub: str = "pubsub"
-    statestore: str = "statestore"
-    commands_topic: str = "websocket-commands"
-    events_topic: str = "websocket-events"
-    host_topic: str = "websocket-host"
-    dead_letters_topic: str = "websocket-dead-letters"
-    commands_binding: str = "websocket-commands"
-    sweep_binding: str = "health-sweep"
-    handlers_app_id: str = "websocket-handlers"
-    host_app_id: str = "websocket-host"
-
-    def owner_topic(self, instance_id: str) -> str:
-        """The topic of one host."""
-        return f"{self.host_topic}-{instance_id}"
-
-    def is_nudge(self, topic: str) -> bool:
-        """Whether a topic carries nudges."""
-        return topic == self.host_topic or topic.startswith(self.host_topic + "-")
-
-    def is_reserved(self, topic: str) -> bool:
-        """Whether frames may not be published to a topic, since the manager itself reads or owns it."""
-        return self.is_nudge(topic) or topic in {self.commands_topic, self.events_topic, self.dead_letters_topic}
-
-
-DEFAULT_NAMES = Names()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds and periods of a process. Durations in seconds, `sweep_rate` in records a second.
-
-    `is_strict`: sockets are closed before the lease runs out. `rebalances`: what exceeds the share is handed over.
-    """
-
-    max_connections: int = 10_000
-    max_handshakes: int = 50
-    max_skew_s: float = 5
-    sweep_interval_s: float = 10
-    heartbeat_interval_s: float = 0.1
-    lease_s: float = 15
-    tombstone_ttl_s: float = 86_400
-    index_grace_s: float = 60
-    drain_deadline_s: float = 10
-    handover_s: float = 10
-    loop_stall_limit_s: float = 60
-    sweep_rate: int = 1000
-    is_strict: bool = False
-    rebalances: bool = True
-    vitals_interval_s: float = 10
-    status_writes_in_flight: int = 8
-    events_max: int = 10_000
-    index_shards: int = 1
-    queues_max_bytes: int = 1024**3
-    names: Names = field(default_factory=Names)
+    waits_until: datetime | None = None
+    waits_for: str | None = None
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,3 +252,4 @@ class Ports:
     random: Random
     observer: Observer
     meters: Meters = NO_METERS
+    sources: Sources = field(default_factory=Sources)

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from runtime.errors import GarbageRecordError, InstanceIdTakenError, StoreError
 from runtime.guard import Guard
 from runtime.host.announcer import Announcer
+from runtime.host.dial_budget import DialBudget
 from runtime.host.dialing import GuardedDialer
 from runtime.host.forgetting import Forgetting
 from runtime.host.host import Host
 from runtime.host.lease import RETRY_S, Always, Lease
 from runtime.host.place import Here, Place
+from runtime.host.preparation import Preparation
+from runtime.host.prepare_call import PrepareCall
 from runtime.host.publisher import Lanes
 from runtime.host.pulse import Pulse
+from runtime.host.secrets import KeptSecrets
 from runtime.host.status import StatusWriter
 from runtime.host.succession import Succession
 from runtime.host.sweeper import Sweeper
@@ -118,6 +122,7 @@ class Resident:
         return Gauges(
             connections=Counter(keeper.reporter.status.label for keeper in keepers),
             frames_received=host.frames_of_ended + sum(keeper.life.frames_received for keeper in keepers),
+            frames_filtered=host.filtered_of_ended + sum(keeper.life.frames_filtered for keeper in keepers),
             queued_messages=sum(len(queue) for queue in queues),
             queued_bytes=sum(queue.size_bytes for queue in queues),
             lease_age_s=None if renewed_at is None else self.clock.monotonic() - renewed_at,
@@ -168,6 +173,10 @@ def assemble_resident(
     """Wire the resident part; see `assemble`."""
     clock, random, observer = ports.clock, ports.random, ports.observer
     writer = StatusWriter(records, clock, observer, limits.status_writes_in_flight, lambda id_: host.nudge(id_))  # noqa: PLW0108 - made below
+    preparation = Preparation(
+        KeptSecrets(ports.sources, clock),
+        PrepareCall(ports.sources, ports.resolver, guard, limits.max_handshakes),
+    )
     dialer = GuardedDialer(ports.resolver, ports.dialer, guard, limits.max_handshakes)
     instance = instance.model_copy(update={"max_connections": limits.max_connections})
     place = heart.place if heart is not None else Here()
@@ -183,9 +192,12 @@ def assemble_resident(
     )
     watch = Watch(records, clock, limits.lease_s, instance.id)
     others = watch if shares_records else Nobody()
+    dials = DialBudget(records, clock, random, observer, instance.id, limits.dials, others)
     tools = Tools(
         records,
+        preparation,
         dialer,
+        dials,
         announcer,
         writer,
         clock,

@@ -67,6 +67,18 @@ def parse_url(url: str) -> Endpoint:
     return Endpoint(secure, host, port or _DEFAULT_PORTS[secure], is_absolute)
 
 
+def parse_http_url(url: str) -> Endpoint:
+    """Read an http or https URL as `parse_url` does."""
+    if not url.lower().startswith(("http://", "https://")):
+        raise ValueError("url must start with http:// or https://")
+    return parse_url("ws" + url[4:])
+
+
+def has_user_info(url: str) -> bool:
+    """Whether what `parse_url` has read becomes an Authorization header too."""
+    return "@" in urlsplit(url).netloc
+
+
 def read_host(text: str) -> tuple[str, bool]:
     """A host as `Endpoint` has it, and whether a dot was at its end. Raises ValueError, whose text ends a sentence.
 
@@ -98,6 +110,11 @@ def ascii_url(url: str, endpoint: Endpoint) -> str:
     port = "" if endpoint.port == _DEFAULT_PORTS[endpoint.secure] else f":{endpoint.port}"
     read = SplitResult(parts.scheme, f"{user_info}{at}{host}{port}", parts.path, parts.query, "")
     return quote(urlunsplit(read), safe=printable)
+
+
+def ascii_http_url(url: str, endpoint: Endpoint) -> str:
+    """As `ascii_url`, for what `parse_http_url` has read."""
+    return "http" + ascii_url("ws" + url[4:], endpoint)[2:]
 
 
 def _split(url: str) -> SplitResult:

@@ -63,11 +63,11 @@ class Talk:
         self.shake(request)
         return request
 
-    def shake(self, request: str) -> None:
+    def shake(self, request: str, *headers: str) -> None:
         key = next(line.split(": ")[1] for line in request.split("\r\n") if line.startswith("Sec-WebSocket-Key"))
         proof = b64encode(sha1((key + _ACCEPT_KEY).encode()).digest()).decode()
-        head = ["HTTP/1.1 101 x", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {proof}", "", ""]
-        self.writer.write("\r\n".join(head).encode())
+        head = ["HTTP/1.1 101 x", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {proof}"]
+        self.writer.write("\r\n".join([*head, *headers, "", ""]).encode())
 
     async def read_frame(self) -> tuple[int, bytes]:
         """The client's next frame: opcode and payload."""
@@ -186,6 +186,12 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.path)
         return context
+
+    @property
+    def public(self) -> str:
+        """Without its key (PEM)."""
+        _, begin, rest = self.path.read_text().partition("-----BEGIN CERTIFICATE-----")
+        return begin + rest
 
     def trusting_client(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.path))

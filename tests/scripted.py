@@ -15,7 +15,6 @@ from hashlib import sha1
 from tests.peers import PING, PONG, Talk, frame
 
 _ACCEPT_KEY = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_SMALL_WINDOW = 16 * 1024
 
 
 class Do(Enum):
@@ -45,7 +44,7 @@ class Flood:
 
 
 Step = bytes | float | Do | Drip | Flood
-"""A number is a wait in seconds. Bytes are written; `{accept}` in them is the right answer to the key of the handshake."""
+"""A number is a wait in seconds. Bytes are written; `{accept}` in them is the answer to the key of the handshake."""
 
 
 class Ear(Enum):
@@ -122,8 +121,6 @@ class _Performance:
 async def _hear(talk: Talk, ear: Ear) -> None:
     """Until the client has gone."""
     if ear is Ear.DEAF:
-        connection = talk.writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_WINDOW)
         await asyncio.Event().wait()
     with suppress(OSError, EOFError):
         if ear is Ear.IGNORES:

@@ -61,9 +61,9 @@ def _said(kind: str, data: Any) -> str:
         case "frames":
             first, last = data[0], data[-1]
             numbers = f"#{first['epoch']}.{first['sequence']}-{last['sequence']}"
-            return f"{first['websocketId']} {numbers} {len(data)} frames, the last {_short(last['payload'])}"
+            return f"{first['websocketId']} {numbers} {len(data)} frames, the last {_short(_foreign(last['payload']))}"
         case "frame":
-            return f"{data['websocketId']} #{data['epoch']}.{data['sequence']} {_short(data['payload'])}"
+            return f"{data['websocketId']} #{data['epoch']}.{data['sequence']} {_short(_foreign(data['payload']))}"
         case "status":
             attempt = f", attempt {data['attempt']} in {data['retryInS']:.1f} s" if data.get("attempt") else ""
             why = f" ({data['reason']}{attempt})" if data.get("reason") else ""

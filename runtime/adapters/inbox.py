@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import NoReturn
 
 from typing_extensions import override
@@ -12,6 +13,7 @@ from websockets.asyncio.messages import MAX_FRAGMENTS, Assembler
 from websockets.exceptions import TooManyFragments
 from websockets.frames import Frame, Opcode
 
+from runtime.adapters.turns import Turns
 from runtime.failure import Failure, FailureKind, SocketLost
 from runtime.ports import Take
 
@@ -26,8 +28,8 @@ class Portions(asyncio.BufferedProtocol):
     all other work of the process waits for 0.2 s again and again (measured).
     """
 
-    def __init__(self, connection: ClientConnection, inbox: Inbox) -> None:
-        self._connection, self._inbox = connection, inbox
+    def __init__(self, connection: ClientConnection, inbox: Inbox, turns: Turns) -> None:
+        self._connection, self._inbox, self._turns = connection, inbox, turns
 
     @override
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -41,12 +43,18 @@ class Portions(asyncio.BufferedProtocol):
         self._inbox.deliver(is_greedy=nbytes == PORTION_BYTES, is_partial=is_partial)
 
     @override
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
+        """In turn, since thousands may end at once. True: do not close yet; a TLS connection does so in any case."""
+        self._turns.call(self._end)
+        return self._connection.transport.get_extra_info("ssl_object") is None
+
+    def _end(self) -> None:
         self._connection.eof_received()
+        self._connection.transport.close()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
+        self._turns.call(partial(self._connection.connection_lost, exc))
 
     @override
     def pause_writing(self) -> None:
@@ -64,8 +72,10 @@ class Inbox(Assembler):
     network, so that they are never more than one read has brought.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(pause=transport.pause_reading, resume=transport.resume_reading)
+    def __init__(self, transport: asyncio.Transport, max_fragments: int = MAX_FRAGMENTS) -> None:
+        # Not that of the library, which makes what is never used here.
+        self.pause, self.resume = transport.pause_reading, transport.resume_reading
+        self.paused = self.closed = False
         self._loop = asyncio.get_running_loop()
         self._messages: deque[str | bytes] = deque()
         self._fragments: list[Frame] = []
@@ -73,6 +83,7 @@ class Inbox(Assembler):
         self._take: Take | None = None
         self._stuck: asyncio.Future[None] | None = None  # done when `feed` has to look
         self._assembly_s = 0.0
+        self._max_fragments = max_fragments
         self._begun: float | None = None  # when the message that is not whole yet was begun
         self._watching: asyncio.TimerHandle | None = None
 
@@ -136,6 +147,7 @@ class Inbox(Assembler):
             if frame.fin and not self._fragments:
                 data = frame.data
                 self._messages.append(str(data, "utf-8") if frame.opcode is Opcode.TEXT else bytes(data))
+                frame.data = b""  # the parser holds its last frame until the next one comes
             else:
                 self._assemble(frame)
         except (UnicodeDecodeError, TooManyFragments) as error:
@@ -152,7 +164,7 @@ class Inbox(Assembler):
 
     @override
     def close(self) -> None:
-        super().close()
+        self.closed = True
         self._wake()
         if self._watching is not None:
             self._watching.cancel()
@@ -175,15 +187,17 @@ class Inbox(Assembler):
             self._watching = self._loop.call_later(left, self._watch)
             return
         reason = f"a message was not whole {self._assembly_s:g} s after it had begun (assemblyTimeoutS)"
-        self._wake(SocketLost(Failure(FailureKind.TRANSIENT, reason)))
+        self._failure = SocketLost(Failure(FailureKind.TRANSIENT, reason))
+        self._wake()
 
     def _assemble(self, frame: Frame) -> None:
-        if self._fragments and len(self._fragments) >= MAX_FRAGMENTS:
-            raise TooManyFragments(MAX_FRAGMENTS)
+        if self._fragments and len(self._fragments) >= self._max_fragments:
+            raise TooManyFragments(self._max_fragments)
         self._fragments.append(frame)
         if frame.fin:
             fragments, self._fragments = self._fragments, []
             data = b"".join([fragment.data for fragment in fragments])
+            frame.data = b""
             self._messages.append(data.decode() if fragments[0].opcode is Opcode.TEXT else data)
 
     def _wake(self, error: Exception | None = None) -> None:

@@ -99,6 +99,7 @@ class PrometheusMeters(Collector):
             yield _gauge("lease_age_seconds", "Since the lease was last renewed.", held.lease_age_s)
         yield _gauge("loop_lag_seconds", "Longest delay of the event loop within the last seconds.", self._loop_lag_s())
         yield _counter("frames_received", "Frames read from sockets.", held.frames_received)
+        yield _counter("frames_filtered", "Frames that options leave out of what is published.", held.frames_filtered)
         published, events = self._published["frame"], self._published["event"]
         yield _counter("frames_published", "Frames acknowledged by the broker or sink.", published)
         yield _counter("events_published", "Events about connections acknowledged likewise.", events)

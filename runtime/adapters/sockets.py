@@ -8,42 +8,42 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from functools import cache
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from typing_extensions import override
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.datastructures import Headers
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
     InvalidStatus,
     InvalidURI,
-    ProtocolError,
-    TooManyFragments,
+    NegotiationError,
     WebSocketException,
 )
-from websockets.frames import CloseCode, Opcode
+from websockets.frames import Opcode
 from websockets.protocol import State
 
 from runtime.adapters.clock import SystemClock
+from runtime.adapters.handshake import handshake_arguments
+from runtime.adapters.head import Head, HeadTooLarge
 from runtime.adapters.inbox import Inbox, Portions
+from runtime.adapters.loss import loss
 from runtime.adapters.retry_after import parse_retry_after
-from runtime.failure import DialError, Failure, FailureKind, SocketLost, classify_close, classify_status
+from runtime.adapters.tls import TlsContexts
+from runtime.adapters.tunnel import open_tunnel
+from runtime.adapters.turns import Turns
+from runtime.failure import DialError, Failure, FailureKind, classify_status
+from runtime.models.options import WebSocketOptions
 from runtime.ports import Dial, Take
 
 _QUIET = logging.getLogger("runtime.websockets")
 _QUIET.setLevel(logging.CRITICAL)
 _NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 8
 _RETRY_AFTER_CAP_S = 86_400
-
-
-@cache
-def _default_tls() -> ssl.SSLContext:
-    """One context for all: each costs half a megabyte."""
-    return ssl.create_default_context()
 
 
 class _Connect(connect):
@@ -57,19 +57,44 @@ class _Connect(connect):
 class _Connection(ClientConnection):
     """Cuts a peer that leaves the closing unfinished: the library leaves that to whoever sends next, maybe nobody."""
 
+    # Beyond 30 attributes the instances of a class no longer share the keys of their dictionaries: 1.6 KB for each.
+    __slots__ = ("_cutting", "_head", "_max_fragments", "_pong", "_turns", "inbox")
+
     inbox: Inbox
-    _cutting: asyncio.TimerHandle | None = None
-    _pong: bytes = b""
+
+    def __init__(self, *args: Any, options: WebSocketOptions, turns: Turns, **arguments: Any) -> None:
+        super().__init__(*args, **arguments)
+        self._turns = turns
+        self._cutting: asyncio.TimerHandle | None = None
+        self._pong = b""
+        self._head, self._max_fragments = Head(options.max_handshake_bytes), options.max_fragments
+
+    @override
+    async def handshake(self, *args: Any, **arguments: Any) -> None:
+        try:
+            await super().handshake(*args, **arguments)
+        except WebSocketException:
+            self._head.check()
+            raise
+
+    def forget_handshake(self) -> None:
+        """Nobody looks at it again, and it takes 3 KB."""
+        self.request = None
+        if self.response is not None:
+            self.response.headers = Headers()
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         stream = cast(asyncio.Transport, transport)
-        self.recv_messages = self.inbox = Inbox(stream)
-        stream.set_protocol(Portions(self, self.inbox))
+        self.recv_messages = self.inbox = Inbox(stream, self._max_fragments)
+        stream.set_protocol(Portions(self, self.inbox, self._turns))
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._head.is_open and self._head.is_too_large_with(data):
+            self.transport.abort()
+            return
         super().data_received(data)
         if self.protocol.handshake_exc is not None:
             self.transport.abort()  # the library would let the peer talk on for the whole close timeout
@@ -104,6 +129,8 @@ class _Connection(ClientConnection):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self.protocol.parser_exc is not None:
+            self.protocol.parser_exc.__traceback__ = None  # its frames hold the protocol: only the collector frees that
         if self._cutting is not None:
             self._cutting.cancel()
 
@@ -113,15 +140,19 @@ class _Connection(ClientConnection):
 
 
 class WebSocketDialer:
-    """Connects a socket of our own to a checked address and hands it to the library. `tls` is for wss."""
+    """Connects a socket of our own to a checked address and hands it to the library.
+
+    `tls`: for wss, where a dial asks for nothing of its own.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+        self._tls, self._contexts, self._turns = tls, TlsContexts(), Turns()
 
     async def dial(self, dial: Dial) -> WebSocketSocket:
+        arguments = handshake_arguments(dial, self._contexts, self._tls)
         sock = await _open(dial)
         try:
-            connecting = self._handshake(dial, sock)
+            connecting = self._handshake(dial, sock, arguments)
         except (InvalidURI, ValueError):
             sock.close()
             raise DialError(Failure(FailureKind.FORBIDDEN, "the URL cannot be put into a handshake")) from None
@@ -130,25 +161,27 @@ class WebSocketDialer:
             connection = cast(_Connection, await connecting)
         except (OSError, EOFError, WebSocketException) as error:
             raise DialError(_dial_failure(error)) from None  # the library's text may hold the whole URL
+        if dial.options.subprotocol_required and connection.subprotocol is None:
+            connection.transport.abort()
+            raise DialError(Failure(FailureKind.REFUSED, "the server picked none of the subprotocols"))
+        connection.forget_handshake()
         connection.inbox.limit_assembly(dial.options.assembly_timeout_s)
         return WebSocketSocket(connection)
 
-    def _handshake(self, dial: Dial, sock: socket.socket) -> _Connect:
-        secure = dial.endpoint.secure
+    def _handshake(self, dial: Dial, sock: socket.socket, arguments: Mapping[str, Any]) -> _Connect:
         return _Connect(
             dial.url,
             sock=sock,
-            ssl=(self._tls or _default_tls()) if secure else None,
-            server_hostname=dial.endpoint.host if secure else None,
+            **arguments,
             proxy=None,
-            compression=None,
+            compression=None,  # the library's own choice of it; ours is among the arguments
             open_timeout=None,  # the caller bounds the whole dial
             ping_interval=None,  # the keepalive is ours: it rests while we do not read
             close_timeout=dial.options.close_timeout_s,
-            max_size=dial.options.max_message_bytes,
+            max_size=(dial.options.max_message_bytes, dial.options.max_frame_bytes or None),
             max_queue=1,
             logger=_QUIET,
-            create_connection=_Connection,
+            create_connection=cast(type[_Connection], partial(_Connection, options=dial.options, turns=self._turns)),
         )
 
 
@@ -157,16 +190,24 @@ async def _open(dial: Dial) -> socket.socket:
     task = asyncio.current_task()
     assert task is not None
     cancels = task.cancelling()
-    infos = [_addr_info(address, dial.endpoint.port) for address in dial.addresses]
+    proxy = dial.handshake.proxy
+    port = (proxy.endpoint if proxy is not None else dial.endpoint).port
+    infos = [_addr_info(address, port) for address in dial.addresses]
     try:
         sock = await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER_S, socket_factory=_new_socket)
     except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        reason = f"the server cannot be reached: {reason}"
+        reason = f"the {'server' if proxy is None else 'proxy'} cannot be reached: {reason}"
         raise DialError(Failure(FailureKind.TRANSIENT, reason)) from None
     if task.cancelling() > cancels:  # swallowed where the library waits for those who lost the race
         sock.close()
         raise asyncio.CancelledError
+    if proxy is not None:
+        try:
+            await open_tunnel(sock, dial.endpoint, proxy)
+        except BaseException:
+            sock.close()
+            raise
     return sock
 
 
@@ -194,6 +235,10 @@ def _dial_failure(error: Exception) -> Failure:
             return Failure(FailureKind.REFUSED, f"the server's certificate is not trusted: {error.verify_message}")
         case ssl.SSLError():
             return Failure(FailureKind.TRANSIENT, f"TLS failed: {error.reason or 'the handshake broke'}")
+        case NegotiationError() if str(error).startswith("unsupported subprotocol"):
+            return Failure(FailureKind.REFUSED, "the server picked a subprotocol that was not offered")
+        case HeadTooLarge():
+            return Failure(FailureKind.TRANSIENT, str(error))
         case InvalidHandshake() if not isinstance(error.__cause__, EOFError):
             return Failure(FailureKind.TRANSIENT, f"the server's answer is no handshake: {type(error).__name__}")
         case _:
@@ -203,10 +248,11 @@ def _dial_failure(error: Exception) -> Failure:
 class WebSocketSocket:
     """One live websockets connection."""
 
-    __slots__ = ("_connection", "_pings")
+    __slots__ = ("_connection", "_frame_bytes", "_pings")
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
+        self._frame_bytes = connection.protocol.max_fragment_size
         self._pings = 0
 
     async def receive(self, take: Take, until_room: Callable[[], Awaitable[None]]) -> None:
@@ -215,15 +261,15 @@ class WebSocketSocket:
                 await until_room()
             await self._connection.recv()  # raises
         except ConnectionClosed as closed:
-            raise _lost(closed) from None
+            raise loss(closed, self._frame_bytes) from None
 
     async def send(self, message: str | bytes) -> None:
         try:
             await self._connection.send(message)
         except ConnectionClosed as closed:
-            raise _lost(closed) from None
+            raise loss(closed, self._frame_bytes) from None
         if self._connection.state is State.CLOSED:  # its wait for room ended because the transport was cut
-            raise _lost(self._connection.close_exc)
+            raise loss(self._connection.close_exc, self._frame_bytes)
 
     async def ping(self) -> None:
         self._pings += 1
@@ -231,7 +277,7 @@ class WebSocketSocket:
         try:
             await (await self._connection.ping(payload))
         except ConnectionClosed as closed:
-            raise _lost(closed) from None
+            raise loss(closed, self._frame_bytes) from None
         finally:
             self._connection.pending_pings.pop(payload, None)  # or a peer that never answers fills the memory
 
@@ -250,22 +296,7 @@ class WebSocketSocket:
     async def _discard(self) -> None:
         """Read on, since the peer's close frame comes after all that it had sent before."""
         if not self._connection.inbox.has_reader:
-            with suppress(SocketLost):
-                await self._connection.inbox.feed(deque.clear)
+            await self._connection.inbox.feed(deque.clear)
 
     def close_now(self) -> None:
         self._connection.transport.abort()
-
-
-def _lost(closed: ConnectionClosed) -> SocketLost:
-    """By `rcvd` and `sent`, not by `close_code`, which cannot tell who closed."""
-    if closed.rcvd is not None and closed.rcvd_then_sent is not False:
-        is_whole = not isinstance(closed.__cause__, ProtocolError)  # else it closed in the middle of a message
-        return SocketLost(classify_close(closed.rcvd.code, closed.rcvd.reason), complete=is_whole)
-    if closed.sent is not None:
-        reason = closed.sent.reason
-        if closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not isinstance(closed.__cause__, TooManyFragments):
-            reason += " (maxMessageBytes)"
-        is_orderly = closed.rcvd is not None and closed.sent.code in {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY}
-        return SocketLost(classify_close(closed.sent.code, reason, sent_first=True), complete=is_orderly)
-    return SocketLost(classify_close(None, ""))

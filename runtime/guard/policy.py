@@ -52,6 +52,13 @@ class Guard:
             return Verdict(endpoint.host, False, _not_listed(endpoint))
         return None
 
+    def judge_behind_proxy(self, endpoint: Endpoint) -> Verdict | None:
+        """As `judge_host`; but no address of a name will be seen, so a list of what may be dialled must name it."""
+        verdict = self.judge_host(endpoint)
+        if verdict is None and self.allow_only and not any(entry.has_host(endpoint) for entry in self.allow_only):
+            return Verdict(endpoint.host, False, _not_listed(endpoint))
+        return verdict
+
     def judge(self, endpoint: Endpoint, address: str) -> Verdict:
         """What is said of an address to which a URL's host resolves. Raises ValueError if this is no address."""
         found = ip_address(address.partition("%")[0])

@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from runtime.failure import DialError, Failure, FailureKind
-from runtime.guard import Guard, Verdict
+from runtime.guard import Guard
+from runtime.host.checking import checked_addresses, checked_proxy_addresses
 from runtime.models.options import WebSocketOptions
 from runtime.ports import Dial, Dialer, Resolver, Socket
+from runtime.sources import PLAIN, Handshake, Proxy
 from runtime.urls import Endpoint, ascii_url, parse_url
 
 
@@ -25,8 +27,11 @@ class GuardedDialer:
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.max_handshakes)
 
-    async def dial(self, url: str, options: WebSocketOptions) -> Socket:
-        """A socket after the handshake. Raises DialError; `connect_timeout_s` bounds all but the wait for a slot."""
+    async def dial(self, url: str, options: WebSocketOptions, handshake: Handshake = PLAIN) -> Socket:
+        """A socket after the handshake. Raises DialError; `connect_timeout_s` bounds all but the wait for a slot.
+
+        With a proxy its addresses are dialled.
+        """
         try:
             endpoint = parse_url(url)
         except ValueError as error:
@@ -35,28 +40,19 @@ class GuardedDialer:
         started = loop.time()
         try:
             async with asyncio.timeout(options.connect_timeout_s) as deadline:
-                addresses = await self._checked(endpoint)  # without a slot: slow names must not hold up other dials
+                # Without a slot: slow names must not hold up other dials.
+                addresses = await self._checked(endpoint, handshake.proxy)
                 spent = loop.time() - started
                 deadline.reschedule(None)
                 async with self._slots:
                     deadline.reschedule(loop.time() + options.connect_timeout_s - spent)
-                    return await self.dialer.dial(Dial(ascii_url(url, endpoint), endpoint, addresses, options))
+                    dial = Dial(ascii_url(url, endpoint), endpoint, addresses, options, handshake)
+                    return await self.dialer.dial(dial)
         except TimeoutError:
             reason = f"no connection within {options.connect_timeout_s:g} s (connectTimeoutS)"
             raise DialError(Failure(FailureKind.TRANSIENT, reason)) from None
 
-    async def _checked(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """Every address of the host, each of them allowed: the one that will be dialled is among them."""
-        self._pass(self.guard.judge_host(endpoint))
-        addresses = await self.resolver.resolve(endpoint.query_name, endpoint.port)
-        for address in addresses:
-            self._pass(self.guard.judge(endpoint, address))
-        if not addresses:
-            raise DialError(Failure(FailureKind.TRANSIENT, "the host name has no address"))
-        return tuple(addresses)
-
-    @staticmethod
-    def _pass(verdict: Verdict | None) -> None:
-        refusal = verdict.refusal if verdict is not None else None
-        if refusal is not None:
-            raise DialError(Failure(FailureKind.REFUSED, refusal))
+    async def _checked(self, endpoint: Endpoint, proxy: Proxy | None) -> tuple[str, ...]:
+        if proxy is not None:
+            return await checked_proxy_addresses(endpoint, proxy.endpoint, self.resolver, self.guard)
+        return await checked_addresses(endpoint, self.resolver, self.guard)

@@ -46,6 +46,7 @@ class Host:
     inheritance: Inheritance = field(default_factory=Inheritance)
     agenda: Agenda = field(default_factory=Agenda)
     frames_of_ended: int = 0
+    filtered_of_ended: int = 0
     is_draining: bool = False
     unheld: Unheld = field(init=False)
     mover: Mover = field(init=False)
@@ -77,6 +78,7 @@ class Host:
         """Follow nudges until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_drained())
+            group.create_task(self.tools.dials.run())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
@@ -249,6 +251,7 @@ class Host:
     def _ended(self, connection_id: str, task: asyncio.Task[None]) -> None:
         if (keeper := self.keepers.pop(connection_id, None)) is not None:
             self.frames_of_ended += keeper.life.frames_received
+            self.filtered_of_ended += keeper.life.frames_filtered
         self._tasks.pop(connection_id, None)
         self._queues.forget_if_empty(connection_id)
         error = None if task.cancelled() else task.exception()

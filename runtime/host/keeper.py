@@ -14,6 +14,7 @@ from runtime.host.blind import Blind
 from runtime.host.courier import Courier
 from runtime.host.flag import Flag
 from runtime.host.handover import LOOK_EVERY_S, Arrival, Departure, Ending
+from runtime.host.interruptible import Interruptible
 from runtime.host.life import Farewell, Life
 from runtime.host.queue import FrameQueue
 from runtime.host.reporter import Reporter
@@ -54,7 +55,7 @@ class Keeper:
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     _way_out: _WayOut | None = None
     _is_suspended: bool = False
-    _ends: asyncio.Timeout | None = None  # at once, when it is rescheduled to the past
+    _lives: Interruptible = field(default_factory=Interruptible)
     _is_changed: bool = False  # so that the generation has to end
 
     def __post_init__(self, record: HeldConnection) -> None:
@@ -132,7 +133,7 @@ class Keeper:
 
     def suspend(self) -> None:
         """Close until the lease is held again, and the record was read after that."""
-        if self.life.session is None or self._is_changed:
+        if self.life.reading is None or self._is_changed:
             return
         self._is_suspended = True
         self.life.farewell = Farewell.CUT  # a handshake could take longer than the lease
@@ -195,18 +196,8 @@ class Keeper:
         self.life.farewell = Farewell.ASKED
         self.life.begin_generation()
         backoff, generation = Backoff(self.record.options), self.record.generation
-        exhausted, ends = None, asyncio.timeout(None)  # no task of its own: it takes 2 KB
-        try:
-            async with ends:
-                self._ends = ends
-                exhausted = await keep_alive(
-                    self._live, backoff=backoff, random=self.tools.random, pause=self.life.pause
-                )
-        except TimeoutError:
-            if not ends.expired():
-                raise
-        finally:
-            self._ends = None
+        lives = keep_alive(self._live, backoff=backoff, random=self.tools.random, pause=self.life.pause)
+        exhausted = await self._lives.run(lives)
         if exhausted is not None:
             await self._has_arrived.wait()  # the host before may take it back instead
         is_current = generation == self.record.generation  # else a new dial was asked for just then
@@ -231,10 +222,9 @@ class Keeper:
         self._change()
 
     def _change(self) -> None:
-        """End the generation, once: closing its socket takes a while."""
-        if self._ends is not None and not self._is_changed:
-            self._ends.reschedule(0)
+        """End the generation."""
         self._is_changed = True
+        self._lives.interrupt()
 
     async def _arrive(self, arrival: Arrival) -> None:
         """Publish what is held back as soon as the host before has published all."""

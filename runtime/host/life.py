@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from runtime.backoff import Retry
 from runtime.failure import DialError, Failure, FailureKind, SocketLost
 from runtime.host.blind import Blind
 from runtime.host.courier import Courier
+from runtime.host.preparation import Prepared
 from runtime.host.publisher import DaprPublisher
 from runtime.host.queue import FrameQueue
+from runtime.host.remote import Wait, remote_of
 from runtime.host.reporter import Reporter
 from runtime.host.session import Session
 from runtime.host.tools import Tools
 from runtime.models.connection import HeldConnection, WebSocketConnection
 from runtime.models.status import ConnectionStatus
-from runtime.ports import Vitals
+from runtime.ports import Socket, Vitals
 from runtime.reconnect import LifeEnded
 
 
@@ -35,6 +37,8 @@ class Farewell(Enum):
 class Life:
     """Dials, opens and reads. `record` is what the keeper knows last; `farewell` says how a cancelled run closes.
 
+    `reading`: the session of the socket that is open; `session`: the same, once its opening script has passed.
+
     `is_arriving`: the host before still publishes, so that nobody knows yet up to when all is published.
     """
 
@@ -46,16 +50,21 @@ class Life:
     blind: Blind
     is_arriving: bool
     farewell: Farewell = Farewell.ASKED
+    reading: Session | None = None
     session: Session | None = None
     connected_at: datetime | None = None
+    waiting: Wait | None = None
     publisher: DaprPublisher = field(init=False)
     _last_frame_at: datetime | None = None
     _unpublished: int = 0
+    _filtered: int = 0
     _received_before: int = 0  # under epochs that this keeper had earlier
+    _filtered_before: int = 0
 
     def __post_init__(self) -> None:
         record = self.record
-        self.publisher = DaprPublisher(record.id, record.url, record.epoch, self.queue)
+        is_json = record.options.json_payload
+        self.publisher = DaprPublisher(record.id, record.url, record.epoch, self.queue, is_json=is_json)
 
     def take(self, record: WebSocketConnection) -> None:
         """The record as it is now; what never leaves the process stays."""
@@ -65,33 +74,41 @@ class Life:
 
     def publish_to(self, topic: str | None) -> None:
         """The topic from the next frame on."""
-        if self.session is not None:
-            self.session.topic = topic
+        if self.reading is not None:
+            self.reading.topic = topic
 
     def begin_generation(self) -> None:
         """What a generation may have changed."""
         record = self.record
         if record.url:
-            self.publisher.rename(record.url)
+            self.publisher.rename(record.url, is_json=record.options.json_payload)
         self.queue.resize(record.options)
         self.courier.request_timeout_s = record.options.request_timeout_s
 
     def vitals(self) -> Vitals:
         """How the connection is, for whoever asks."""
-        session = self.session
+        session = self.reading
         return Vitals(
             last_frame_at=(session.last_frame_at if session is not None else None) or self._last_frame_at,
             sequence=self.publisher.sequence,
             unpublished=self._unpublished + (session.unpublished if session is not None else 0),
+            filtered=self._filtered + (session.filtered if session is not None else 0),
             queued_messages=len(self.queue),
             queued_bytes=self.queue.size_bytes,
+            waits_until=self.waiting.until if self.waiting is not None else None,
+            waits_for=self.waiting.why if self.waiting is not None else None,
         )
 
     @property
     def frames_received(self) -> int:
         """By this keeper, published or not."""
         vitals = self.vitals()
-        return self._received_before + vitals.sequence + vitals.unpublished
+        return self._received_before + vitals.sequence + vitals.unpublished + vitals.filtered
+
+    @property
+    def frames_filtered(self) -> int:
+        """By this keeper, left out as the options say."""
+        return self._filtered_before + self.vitals().filtered
 
     async def run(self) -> None:
         """One socket: dial, open, read until it is lost. Raises LifeEnded."""
@@ -99,26 +116,33 @@ class Life:
         started = clock.monotonic()
         connected = False
         try:
-            socket = await self.tools.dialer.dial(record.url, record.options)
+            prepared, socket = await self._dial(record)
         except DialError as error:
+            self.tools.preparation.heed(record, error.failure)
             raise LifeEnded(self._final(error.failure)) from None
-        session = Session(socket, record.options, self.publisher, self.queue, clock, record.topic, self.courier)
+        topic = self.record.topic  # it may have changed meanwhile
+        session = Session(socket, prepared.options, self.publisher, self.queue, clock, topic, self.courier)
+        self.reading = session
         try:
             await session.open()
             connected, started = True, clock.monotonic()
             self._connected(session)
             await session.run()
         except SocketLost as lost:
+            lost = prepared.secrets.over(lost)  # under its name: another would hold it, and its traceback this frame
             self._disconnected(session, lost, connected=connected)
+            self.tools.dials.heed(prepared.url, lost.failure)
+            self.tools.preparation.heed(record, lost.failure)
             lived = clock.monotonic() - started if connected else 0
             raise LifeEnded(self._final(lost.failure), lived) from None
         except asyncio.CancelledError:
             await self._close(session, connected=connected)
             raise
         finally:
-            self.session = None
+            self.session = self.reading = None
             self._last_frame_at = session.last_frame_at or self._last_frame_at
             self._unpublished += session.unpublished
+            self._filtered += session.filtered
             self.record.attach()
             socket.close_now()
 
@@ -131,7 +155,11 @@ class Life:
         """Wait before the next socket."""
         self.tools.meters.redial_planned(failure.kind)
         self.reporter.enter(self.record, ConnectionStatus.RECONNECTING, self.blind.since, failure.reason, retry)
-        await self.tools.clock.sleep(retry.delay_s)
+        self.waiting = Wait(self.tools.clock.now() + timedelta(seconds=retry.delay_s), failure.reason)
+        try:
+            await self.tools.clock.sleep(retry.delay_s)
+        finally:
+            self.waiting = None
 
     def settle_in(self, since: datetime | None) -> None:
         """The host before has published all. `since`: when it had stopped to read, if none of ours was open then."""
@@ -144,16 +172,44 @@ class Life:
 
     def go_on(self, record: WebSocketConnection) -> None:
         """Own it under another epoch, on the same socket."""
-        self._received_before = self.frames_received
-        self._unpublished = 0
-        if self.session is not None:
-            self.session.unpublished = 0
+        self._received_before, self._filtered_before = self.frames_received, self.frames_filtered
+        self._unpublished = self._filtered = 0
+        if self.reading is not None:
+            self.reading.unpublished = self.reading.filtered = 0
         self.take(record)
         self.publisher.begin(record.epoch, record.url)
         self.courier.epoch = record.epoch
         self.reporter.go_on(record, self.blind.since)
         if self.session is not None:
             self.courier.connected(self.session.socket)
+
+    async def _dial(self, record: WebSocketConnection) -> tuple[Prepared, Socket]:
+        """Prepare, and dial in turn; after a wait prepare anew: a token may live for seconds. Raises DialError."""
+        tools = self.tools
+        prepared = await tools.preparation.prepare(record)
+        try:
+            while True:
+                async with tools.dials.turn(prepared.url, self._wait) as turn:
+                    remote = remote_of(prepared.url)
+                    if turn.has_waited:
+                        prepared = await tools.preparation.prepare(record)
+                    if remote_of(prepared.url) == remote:  # else this is the turn of another one
+                        return prepared, await self._dial_now(prepared, record)
+        finally:
+            self.waiting = None
+
+    async def _dial_now(self, prepared: Prepared, record: WebSocketConnection) -> Socket:
+        try:
+            return await self.tools.dialer.dial(prepared.url, record.options, prepared.handshake)
+        except DialError as error:
+            self.tools.dials.heed(prepared.url, error.failure)
+            raise
+
+    def _wait(self, wait: Wait | None) -> None:
+        """The dial has to wait for its turn, which is told once; None: no longer."""
+        before, self.waiting = self.waiting, wait
+        if wait is not None and (before is None or before.why != wait.why):
+            self.reporter.wait(self.record, wait)
 
     def _final(self, failure: Failure) -> Failure:
         """Without auto-reconnect the first failure is the last."""
@@ -163,10 +219,9 @@ class Life:
         self.session = session
         reading = asyncio.current_task()
         self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
-        session.topic = self.record.topic
-        self.connected_at = session.alive_at
+        self.connected_at = session.opened_at
         read_until = self.record.read_until if self.is_arriving else self.blind.since
-        self.blind.announce(self.record)
+        self.blind.announce(self.record, session.opened_at)
         self.reporter.enter(self.record, ConnectionStatus.CONNECTED, read_until)
         self.courier.connected(session.socket)
 

@@ -23,10 +23,10 @@ RETRY_BASE_S, RETRY_CAP_S = 0.1, 5.0
 class DaprPublisher:
     """Wraps frames of one connection and epoch in envelopes and queues them, numbered, for their lane."""
 
-    __slots__ = ("_encoder", "_epoch", "_id", "_queue", "sequence")
+    __slots__ = ("_encoder", "_epoch", "_id", "_is_json", "_queue", "sequence")
 
-    def __init__(self, connection_id: str, url: str, epoch: int, queue: FrameQueue) -> None:
-        self._id, self._queue = connection_id, queue
+    def __init__(self, connection_id: str, url: str, epoch: int, queue: FrameQueue, *, is_json: bool = False) -> None:
+        self._id, self._queue, self._is_json = connection_id, queue, is_json
         self.begin(epoch, url)
 
     def begin(self, epoch: int, url: str) -> None:
@@ -35,9 +35,10 @@ class DaprPublisher:
         self.sequence = 0
         self.rename(url)
 
-    def rename(self, url: str) -> None:
-        """The URL of the connection has changed."""
-        self._encoder = EnvelopeEncoder(self._id, url, self._epoch)
+    def rename(self, url: str, *, is_json: bool | None = None) -> None:
+        """The URL of the connection has changed, or (`is_json`) the form of its payloads."""
+        self._is_json = self._is_json if is_json is None else is_json
+        self._encoder = EnvelopeEncoder(self._id, url, self._epoch, is_json=self._is_json)
 
     def publish(self, messages: deque[str | bytes], received: datetime, topic: str) -> None:
         """Number, wrap and queue messages, the first one first, until the queue is full; the others are left."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from runtime.host.budget import Budget
+from runtime.host.flag import Flag
 from runtime.host.parcel import Entry, Parcel, Wrapping
 from runtime.models.options import Overflow, WebSocketOptions
 
@@ -46,8 +46,8 @@ class FrameQueue:
     _ahead_of_hold: int | None = None  # how many of those waiting may be taken; None: all
     _bytes: int = 0
     _pending_drop: Dropped | None = None
-    _room: asyncio.Event = field(default_factory=asyncio.Event)
-    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: Flag = field(default_factory=Flag)
+    _empty: Flag = field(default_factory=Flag)
     is_listed: bool = False
 
     def __post_init__(self) -> None:

@@ -9,10 +9,14 @@ from datetime import datetime
 from runtime import ownership
 from runtime.backoff import Retry
 from runtime.errors import GarbageRecordError, OwnershipLostError
+from runtime.host.remote import Wait
 from runtime.host.status import Write
 from runtime.host.tools import Tools
 from runtime.models.connection import WebSocketConnection
 from runtime.models.status import ConnectionStatus, transition
+from runtime.models.wire import format_time
+
+TELL_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,13 @@ class Reporter:
             retry_in_s=retry.delay_s if retry else None,
         )
         self._write_soon(record, status, read_until, reason)
+
+    def wait(self, record: WebSocketConnection, wait: Wait) -> None:
+        """The dial has to wait for its turn."""
+        wait_s = (wait.until - self.tools.clock.now()).total_seconds()
+        if wait_s >= TELL_AFTER_S:
+            reason = f"waits until {format_time(wait.until)}: {wait.why}"
+            self.tools.announcer.status(record, self.status, reason=reason, retry_in_s=wait_s)
 
     def _write_soon(
         self, record: WebSocketConnection, status: ConnectionStatus, read_until: datetime | None, reason: str | None

@@ -1,23 +1,36 @@
-"""One socket's life after the handshake: opening messages, reading, keepalive and the idle timer."""
+"""One socket's life after the handshake: the opening script, reading, and the timers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
-from runtime.failure import Failure, FailureKind, SocketLost
+from runtime.failure import SocketLost
 from runtime.host.courier import Courier
+from runtime.host.filters import Filters
+from runtime.host.flag import Flag
+from runtime.host.heartbeat import Beat
+from runtime.host.interruptible import Interruptible
+from runtime.host.keepalive import Keepalive
+from runtime.host.opening import Opening
 from runtime.host.publisher import DaprPublisher
 from runtime.host.queue import FrameQueue
+from runtime.models.opening import Step
 from runtime.models.options import WebSocketOptions
 from runtime.ports import Clock, Socket
 
 
 @dataclass(slots=True)
 class Session:
-    """Reads one socket until it is lost. `topic` may change at any time and holds from the next frame."""
+    """Reads one socket until it is lost. `topic` may change at any time and holds from the next frame.
+
+    `on_due`: told why, once, when the socket is to be exchanged for a new one; without it the socket is then closed in
+    order. `opened_at`: since then it is read.
+    """
 
     socket: Socket
     options: WebSocketOptions
@@ -26,47 +39,111 @@ class Session:
     clock: Clock
     topic: str | None
     courier: Courier | None = None
+    on_due: Callable[[str], None] | None = None
+    opened_at: datetime = field(init=False)
     alive_at: datetime = field(init=False)
     last_frame_at: datetime | None = None
     unpublished: int = 0
-    _seen: float = field(init=False)
-    _paused: bool = False
+    filtered: int = 0
+    seen: float = field(init=False)
+    fed: float = field(init=False)
+    is_paused: bool = False
+    _reader: Interruptible = field(default_factory=Interruptible)
+    _fault: BaseException | None = None
+    _due: Flag = field(default_factory=Flag)
+    _opening: Opening | None = None
+    _reading: asyncio.Task[None] | None = None
+    _beat: Beat | None = field(init=False)
+    _filters: Filters | None = field(init=False)
+    _is_sifting: bool = field(init=False)  # whether each message has to be looked at
+    _sifted: int = 0  # how many of the messages that were left have been
 
     def __post_init__(self) -> None:
-        self.alive_at = self.clock.now()
-        self._seen = self.clock.monotonic()
+        self.opened_at = self.alive_at = self.clock.now()
+        self.seen = self.fed = self.clock.monotonic()
+        heartbeat = self.options.heartbeat
+        self._beat = Beat(heartbeat, self.socket, self.clock, lambda: self.is_paused) if heartbeat is not None else None
+        self._filters = Filters.of(self.options, self._beat, self._due.set)
+        self._is_sifting = self._filters is not None
 
     async def open(self) -> None:
-        """Send the opening messages, in order. Raises SocketLost."""
-        patience = self.options.connect_timeout_s
+        """Pass the opening script, if there is one, while what comes is read and published. Raises SocketLost."""
+        steps = [step for step in self.options.opening_messages if isinstance(step, Step)]  # no secrets: it is prepared
+        if not steps:
+            return
+        options = self.options
+        opening = Opening(
+            steps, self.socket, self.clock, options.connect_timeout_s, options.opening_delay_s, lambda: self.is_paused
+        )
+        self._opening, self._is_sifting = opening, True
+        # In this order: it listens before anything is read, since the peer may have spoken first.
+        running, reading = asyncio.create_task(opening.run()), asyncio.create_task(self._read())
+        is_passed = False
         try:
-            async with asyncio.timeout(patience):
-                for message in self.options.opening_messages:
-                    await self.socket.send(message.content())
-        except TimeoutError:
-            reason = f"the peer did not take the opening messages within {patience:g} s (connectTimeoutS)"
-            raise SocketLost(Failure(FailureKind.TRANSIENT, reason)) from None
+            await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.is_cut:  # the reader tells, when it has read what came before
+                await asyncio.wait({reading}, timeout=options.close_timeout_s)
+            if opening.refusal is not None:  # this tells more than the close frame that may follow
+                raise SocketLost(opening.refusal)
+            if reading.done():
+                reading.result()
+            running.result()
+            is_passed = True
+        finally:
+            self._opening, self._is_sifting = None, self._filters is not None
+            ended = {running} if is_passed else {running, reading}
+            for task in ended:
+                task.cancel()
+            await asyncio.wait(ended)
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # or it would be complained of
+        self._reading, self.fed = reading, self.clock.monotonic()
 
     async def run(self) -> None:
         """Read until the socket is lost: always raises SocketLost, unless cancelled.
 
-        Not a TaskGroup: that of Python 3.11 loses a cancellation that meets a failure, and the socket would be dialled
-        again instead of let go.
+        In the task that calls it, where the opening script has not begun to read: others are only made for what is
+        asked for. Not a TaskGroup: that of Python 3.11 loses a cancellation that meets a failure, and the socket would
+        be dialled again instead of let go.
         """
-        tasks = [asyncio.create_task(self._read())]
-        if self.options.ping_interval_s:
-            tasks.append(asyncio.create_task(self._keep_alive()))
-        if self.options.idle_timeout_s:
-            tasks.append(asyncio.create_task(self._watch_idle()))
+        keepalive = Keepalive(self.socket, self.options, self.clock, self, self._lose)
+        helpers = self._helpers()
+        keepalive.start()
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            await self._reader.run(self._reading or self._read())  # what the reader says counts first
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in tasks:  # what the reader says counts first
-            if not task.cancelled():
-                task.result()
+            keepalive.stop()
+            for helper in helpers:
+                helper.cancel()
+            if helpers:
+                await asyncio.wait(helpers)
+        assert self._fault is not None
+        raise self._fault
+
+    def _helpers(self) -> list[asyncio.Task[None]]:
+        helpers = []
+        if self._beat is not None:
+            helpers.append(asyncio.create_task(self._beat.run()))
+        if self.options.max_age_s or self.options.rotate_on is not None:
+            helpers.append(asyncio.create_task(self._retire()))
+        for helper in helpers:
+            helper.add_done_callback(self._helper_ended)
+        return helpers
+
+    def _helper_ended(self, helper: asyncio.Task[None]) -> None:
+        error = None if helper.cancelled() else helper.exception()
+        if error is not None:
+            self._lose(error)
+
+    def _lose(self, fault: BaseException) -> None:
+        if self._fault is None:
+            self._fault = fault
+            self._reader.interrupt()
+
+    def pong_came(self) -> None:
+        """See `Signs`."""
+        self.alive_at = self.clock.now()
 
     async def finish(self, code: int, reason: str) -> bool:
         """Close, and read what the peer has sent before its close frame. Returns whether all of it came."""
@@ -91,7 +168,11 @@ class Session:
         """
         received = self.clock.now()
         self.last_frame_at = self.alive_at = received
-        self._seen = self.clock.monotonic()
+        self.seen = self.clock.monotonic()
+        if self._is_sifting:
+            self._sift(messages, received)
+            return
+        self.fed = self.seen
         courier = self.courier
         heard = list(messages) if courier is not None and courier.is_listening else []
         if self.topic is None:
@@ -99,37 +180,48 @@ class Session:
             messages.clear()
         else:
             self.publisher.publish(messages, received, self.topic)
-        self._paused = bool(messages)
+        self.is_paused = bool(messages)
         for message in heard[: len(heard) - len(messages)]:
             assert courier is not None
             courier.hear(message)
 
-    async def _keep_alive(self) -> None:
-        interval, patience = self.options.ping_interval_s, self.options.ping_timeout_s
-        while True:
-            await self.clock.sleep(interval)
-            if self._paused:
-                continue
-            sent_at = self.clock.monotonic()
-            try:
-                async with asyncio.timeout(patience):
-                    await self.socket.ping()
-            except SocketLost:
-                return  # the reader tells, when it has read what came before
-            except TimeoutError:
-                if self._paused or self._seen >= sent_at:
-                    continue  # a frame is as good a sign of life as a pong
-                reason = f"no pong and no message within {patience:g} s of a ping"
-                raise SocketLost(Failure(FailureKind.TRANSIENT, reason)) from None
-            if not self._paused:  # else messages that came before the pong are not read yet
-                self.alive_at = self.clock.now()
+    def _sift(self, messages: deque[str | bytes], received: datetime) -> None:
+        """As the rest of `_take`, where each message has to be looked at: once, also if there is no room for it yet."""
+        courier, opening, filters = self.courier, self._opening, self._filters
+        is_heard = courier is not None and courier.is_listening
+        kept = deque(islice(messages, self._sifted))
+        for message in islice(messages, self._sifted, None):
+            if opening is not None:
+                opening.hear(message)
+            if is_heard:
+                assert courier is not None
+                courier.hear(message)
+            is_published, is_feed = filters.judge(message) if filters is not None else (True, True)
+            if is_feed:
+                self.fed = self.seen
+            if is_published:
+                kept.append(message)
+            else:
+                self.filtered += 1
+        if self.topic is None:
+            self.unpublished += len(kept)
+            kept.clear()
+        else:
+            self.publisher.publish(kept, received, self.topic)
+        messages.clear()
+        messages.extend(kept)
+        self._sifted = len(kept)
+        self.is_paused = bool(kept)
 
-    async def _watch_idle(self) -> None:
-        limit = self.options.idle_timeout_s
-        while True:
-            left = self._seen + limit - self.clock.monotonic()
-            if self._paused:
-                left = limit
-            elif left <= 0:
-                raise SocketLost(Failure(FailureKind.TRANSIENT, f"no message within {limit:g} s (idleTimeoutS)"))
-            await self.clock.sleep(left)
+    async def _retire(self) -> None:
+        """When the socket is due to be exchanged, have that done."""
+        why = "a message has announced its end (rotateOn)"
+        try:
+            async with asyncio.timeout(self.options.max_age_s or None):
+                await self._due.wait()
+        except TimeoutError:
+            why = f"it is {self.options.max_age_s:g} s old (maxAgeS)"
+        if self.on_due is not None:
+            self.on_due(why)
+        else:
+            await self.socket.close(1000, "exchanged for a new one", is_read=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from runtime.errors import StoreError
 from runtime.host.announcer import Announcer
+from runtime.host.dial_budget import DialBudget
 from runtime.host.dialing import GuardedDialer
 from runtime.host.lease import Always, Tenure
+from runtime.host.preparation import Preparation
 from runtime.host.status import StatusWriter
 from runtime.host.watch import Nobody, Others
 from runtime.ports import DEFAULT_NAMES, NO_METERS, Clock, Meters, Names, Nudges, Observer, Random
@@ -22,7 +24,9 @@ class Tools:
     """The records, the way out for sockets, events and nudges, the other hosts, and the world's time and chance."""
 
     records: Records
+    preparation: Preparation
     dialer: GuardedDialer
+    dials: DialBudget
     announcer: Announcer
     writer: StatusWriter
     clock: Clock

@@ -17,12 +17,14 @@ from runtime.host.host import Host
 from runtime.models.connection import WebSocketConnection
 from runtime.models.constants import DaprConstants, vitals_key
 from runtime.models.instance import InstanceList
-from runtime.models.vitals import Row, VitalsPage
+from runtime.models.vitals import Row, VitalsPage, Waiting
 from runtime.ports import Clock, Stored, Vitals
 from runtime.records import Records, decode
 
 PAGE_BYTES = 256 * 1024
 KEPT_S = 3.0
+SHOWN_S = 1.0
+WHY_LENGTH = 200
 VitalsOf: TypeAlias = Callable[[WebSocketConnection], Vitals | None]
 Notes: TypeAlias = Callable[[], Awaitable[Mapping[str, object]]]
 Look: TypeAlias = Callable[[], Awaitable[VitalsOf]]
@@ -46,7 +48,7 @@ class VitalsWriter:
     clock: Clock
     interval_s: float
     notes: Notes | None = None
-    _written: tuple[Mapping[str, Row], Mapping[str, object]] = field(default_factory=lambda: ({}, {}))
+    _written: tuple[Mapping[str, Row], Mapping[str, object], Mapping[str, Waiting]] = ({}, {}, {})
 
     async def run(self) -> None:
         """Write until cancelled. What cannot be written now is old at the next beat anyway."""
@@ -61,12 +63,22 @@ class VitalsWriter:
         """Write once. Raises StoreError."""
         rows = {id_: _row(keeper.record.epoch, keeper.life.vitals()) for id_, keeper in self.host.keepers.items()}
         notes = await self.notes() if self.notes is not None else {}
-        if (rows, notes) == self._written:
+        waits = dict(self._waits())
+        if (rows, notes, waits) == self._written:
             return
         pages = list(_pages(rows))
         for number, page in reversed(list(enumerate(pages))):  # the first says how many there are
-            await self._put(number, VitalsPage(pages=len(pages), notes=notes, rows=page))
-        self._written = rows, notes
+            waiting = {id_: waits[id_] for id_ in page if id_ in waits}
+            await self._put(number, VitalsPage(pages=len(pages), notes=notes, rows=page, waits=waiting))
+        self._written = rows, notes, waits
+
+    def _waits(self) -> Iterator[tuple[str, Waiting]]:
+        """Of dials that still wait when the next page is written."""
+        now = self.clock.now()
+        for id_, keeper in self.host.keepers.items():
+            wait = keeper.life.waiting
+            if wait is not None and (wait.until - now).total_seconds() >= SHOWN_S:
+                yield id_, (int(wait.until.timestamp() * 1000), wait.why[:WHY_LENGTH])
 
     async def _put(self, number: int, page: VitalsPage) -> None:
         await self.records.change(vitals_key(self.host.instance_id, number), VitalsPage, lambda _: page)
@@ -79,20 +91,22 @@ class StoredVitals:
     records: Records
     clock: Clock
     _found: dict[str, Mapping[str, Row]] = field(default_factory=dict)
+    _waits: dict[str, Mapping[str, Waiting]] = field(default_factory=dict)
     _read_at: float | None = None
 
     async def look(self) -> VitalsOf:
         """What is known now. Raises StoreError."""
         now = self.clock.monotonic()
         if self._read_at is None or now - self._read_at >= KEPT_S:
-            self._found, self._read_at = await self._read(), now
+            (self._found, self._waits), self._read_at = await self._read(), now
         return self._of
 
     def _of(self, record: WebSocketConnection) -> Vitals | None:
-        row = self._found.get(record.instance_id or "", {}).get(record.id)
-        return _vitals(row) if row is not None and row[0] == record.epoch else None
+        owner = record.instance_id or ""
+        row, wait = self._found.get(owner, {}).get(record.id), self._waits.get(owner, {}).get(record.id)
+        return _vitals(row, wait) if row is not None and row[0] == record.epoch else None
 
-    async def _read(self) -> dict[str, Mapping[str, Row]]:
+    async def _read(self) -> tuple[dict[str, Mapping[str, Row]], dict[str, Mapping[str, Waiting]]]:
         store, key = self.records.store, DaprConstants.INSTANCES_KEY
         stored = await store.get(key)
         ids = decode(InstanceList, key, stored.value).ids if stored else ()
@@ -105,11 +119,13 @@ class StoredVitals:
         ]
         rest = _decoded(await store.get_many(more)) if more else {}
         found: dict[str, Mapping[str, Row]] = {}
+        waits: dict[str, Mapping[str, Waiting]] = {}
         for id_ in ids:
             head = first.get(vitals_key(id_), VitalsPage())
             pages = [head, *(rest.get(vitals_key(id_, number), VitalsPage()) for number in range(1, head.pages))]
             found[id_] = {connection_id: row for page in pages for connection_id, row in page.rows.items()}
-        return found
+            waits[id_] = {connection_id: wait for page in pages for connection_id, wait in page.waits.items()}
+        return found, waits
 
 
 def _decoded(found: Mapping[str, Stored]) -> dict[str, VitalsPage]:
@@ -140,9 +156,15 @@ def _pages(rows: Mapping[str, Row]) -> Iterator[dict[str, Row]]:
 def _row(epoch: int, vitals: Vitals) -> Row:
     last = vitals.last_frame_at
     at_ms = None if last is None else int(last.timestamp() * 1000)
-    return (epoch, at_ms, vitals.sequence, vitals.unpublished, vitals.queued_messages, vitals.queued_bytes)
+    row = (epoch, at_ms, vitals.sequence, vitals.unpublished, vitals.queued_messages, vitals.queued_bytes)
+    return (*row, vitals.filtered) if vitals.filtered else row
 
 
-def _vitals(row: Row) -> Vitals:
-    _epoch, at_ms, *counts = row
-    return Vitals(None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC), *counts)
+def _vitals(row: Row, wait: Waiting | None) -> Vitals:
+    _epoch, at_ms, sequence, unpublished, messages, size_bytes, *filtered = row
+    until_ms, why = wait if wait is not None else (None, None)
+    return Vitals(_moment(at_ms), sequence, unpublished, messages, size_bytes, _moment(until_ms), why, sum(filtered))
+
+
+def _moment(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from typing_extensions import override
 
 from runtime.models.connection import MAX_TAG_KEY, MAX_TAG_VALUE, MAX_TAGS
-from runtime.models.options import AnyMessage, WebSocketOptions
+from runtime.models.message import AnyMessage
+from runtime.models.options import WebSocketOptions
 from runtime.models.wire import UtcTime, WireModel
-from runtime.urls import parse_url
+from runtime.urls import has_user_info, parse_url
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TOPIC = re.compile(r"[A-Za-z0-9._:/-]{1,249}")
@@ -85,6 +86,14 @@ class Connect(BaseCommand):
     tags: Tags = {}
     options: WebSocketOptions = WebSocketOptions()
     replace: bool = False
+
+    @model_validator(mode="after")
+    def _url_and_options_fit(self) -> Self:
+        self.options.check_placeholders(self.url)
+        has_header = any(name.lower() == "authorization" for name in self.options.headers)
+        if has_header and has_user_info(self.url):
+            raise ValueError("url has user-info, and options.headers has Authorization: give one of them")
+        return self
 
     @property
     @override

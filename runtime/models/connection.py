@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, Protocol, Self, cast
+from weakref import WeakValueDictionary
 
+import orjson
 from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr
 
 from runtime.models.constants import ID, SCHEMA_VERSION
@@ -20,6 +21,7 @@ from runtime.models.wire import UtcTime, WireModel
 MAX_OUTCOMES = 16
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 1024
 _DOTNET_EPOCH = datetime(1, 1, 1, tzinfo=UTC)
+_in_use: WeakValueDictionary[bytes, WebSocketOptions] = WeakValueDictionary()
 _NONE: dict[Any, Any] = {}
 _NO_FIELDS: frozenset[str] = frozenset()  # said to be set: so a changed copy is an error
 
@@ -204,13 +206,11 @@ class HeldConnection(WebSocketConnection, extra="ignore"):
 
 
 def _shared(options: WebSocketOptions) -> WebSocketOptions:
-    """One object for many connections: most have the same options, at 4 KB each. Large ones are not worth keeping."""
-    return options if options.opening_messages else _equal(options)
-
-
-@lru_cache(maxsize=64)
-def _equal(options: WebSocketOptions) -> WebSocketOptions:
-    return options
+    """One object for all connections with the same options, which take 4 KB or more."""
+    try:
+        return _in_use.setdefault(options.to_json(), options)
+    except orjson.JSONEncodeError:  # what was read may hold numbers that cannot be written
+        return options
 
 
 def _fields(entry: DaprStateStoreEntry) -> dict[str, Any]:

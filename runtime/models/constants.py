@@ -17,6 +17,8 @@ class DaprConstants:
     OUTBOX_PREFIX = "websocket.outbox."
     INDEX_SHARD_PREFIX = "websocket.index."
     LAYOUT_KEY = "websocket.layout"
+    DIALS_PREFIX = "websocket.dials."
+    TAGS_PREFIX = "websocket.tags."
 
     # The names as the seed's .NET service spells them.
     KeyPrefix = KEY_PREFIX

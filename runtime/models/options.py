@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from runtime.models.wire import WireModel
+from runtime.models.handshake import HandshakeOptions
+from runtime.models.opening import Step
+from runtime.models.stream import StreamOptions
 
 KIB = 1024
 MIB = 1024 * KIB
-MAX_OPENING_MESSAGES = 32
 
 
 class Overflow(StrEnum):
@@ -29,38 +29,14 @@ class Delivery(StrEnum):
     BATCH = "batch"
 
 
-class Message(WireModel):
-    """One message for the socket: text, or binary with `data` in base64. A bare string is read as text."""
-
-    data: str = Field(max_length=MIB)
-    binary: bool = False
-
-    @model_validator(mode="after")
-    def _binary_is_base64(self) -> Self:
-        if self.binary:
-            try:
-                b64decode(self.data, validate=True)
-            except ValueError:
-                raise ValueError("data of a binary message must be base64") from None
-        return self
-
-    def content(self) -> str | bytes:
-        """What goes on the wire."""
-        return b64decode(self.data) if self.binary else self.data
-
-
-def _text_is_a_message(value: object) -> object:
-    return {"data": value} if isinstance(value, str) else value
-
-
-AnyMessage = Annotated[Message, BeforeValidator(_text_is_a_message, json_schema_input_type=str | Message)]
-
-
-class WebSocketOptions(WireModel):
+class WebSocketOptions(HandshakeOptions, StreamOptions):
     """Options of one connection. Durations are in seconds, sizes in bytes; 0 switches a timer off."""
 
     connect_timeout_s: float = Field(
-        10, gt=0, le=120, description="from dial to the end of the handshake; again for the opening messages"
+        10,
+        gt=0,
+        le=120,
+        description="from dial to the end of the handshake; again for each opening message to be taken",
     )
     close_timeout_s: float = Field(5, gt=0, le=60, description="wait for the peer's close frame")
     request_timeout_s: float = Field(10, gt=0, le=300, description="wait for the answer to a request")
@@ -71,11 +47,26 @@ class WebSocketOptions(WireModel):
     stable_after_s: float = Field(10, ge=0, le=86400, description="life after which failures are forgiven")
     ping_interval_s: float = Field(20, ge=0, le=86400, description="between keepalive pings; 0: off")
     ping_timeout_s: float = Field(20, gt=0, le=86400, description="wait for a pong or any frame")
-    idle_timeout_s: float = Field(0, ge=0, le=86400, description="longest time without a message; 0: off")
+    idle_timeout_s: float = Field(
+        0,
+        ge=0,
+        le=86400,
+        description="longest time without a message, answers to heartbeats and dropMatching aside; 0: off",
+    )
     assembly_timeout_s: float = Field(
         60, ge=0, le=86400, description="from the first bytes of a message to its last; 0: off"
     )
+    max_handshake_bytes: int = Field(
+        64 * KIB,
+        ge=KIB,
+        le=MIB,
+        description="headers of the answer to the handshake, of which there may be 128 of 8 KiB each",
+    )
     max_message_bytes: int = Field(MIB, ge=1, le=256 * MIB, description="larger messages close with 1009")
+    max_frame_bytes: int = Field(
+        0, ge=0, le=256 * MIB, description="a frame; larger ones close with 1009; 0: as a message"
+    )
+    max_fragments: int = Field(4096, ge=1, le=65_536, description="of one message; more close with 1009")
     queue_max_messages: int = Field(10_000, ge=1, le=10_000_000, description="messages read, not yet published")
     queue_max_bytes: int = Field(16 * MIB, ge=KIB, le=4096 * MIB, description="their memory")
     overflow: Overflow = Overflow.BLOCK
@@ -88,7 +79,6 @@ class WebSocketOptions(WireModel):
     overlap: bool = Field(
         default=True, description="when it moves between hosts, the new socket is opened before the old one is closed"
     )
-    opening_messages: tuple[AnyMessage, ...] = Field((), max_length=MAX_OPENING_MESSAGES)
 
     @field_validator("overflow", mode="before")
     @classmethod
@@ -102,6 +92,10 @@ class WebSocketOptions(WireModel):
                 f"reconnectBaseDelayS ({self.reconnect_base_delay_s:g}) is above "
                 f"reconnectMaxDelayS ({self.reconnect_max_delay_s:g})"
             )
+        if self.max_frame_bytes > self.max_message_bytes:
+            raise ValueError(
+                f"maxFrameBytes ({self.max_frame_bytes}) is above maxMessageBytes ({self.max_message_bytes})"
+            )
         if self.queue_max_bytes < self.max_message_bytes:
             raise ValueError(
                 f"queueMaxBytes ({self.queue_max_bytes}) could not hold one message of "
@@ -112,4 +106,25 @@ class WebSocketOptions(WireModel):
                 f"idleTimeoutS ({self.idle_timeout_s:g}) must be above stableAfterS "
                 f"({self.stable_after_s:g}), or a silent feed is never forgiven its failures"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _age_fits_other_timers(self) -> Self:
+        if 0 < self.max_age_s <= self.stable_after_s:
+            raise ValueError(
+                f"maxAgeS ({self.max_age_s:g}) must be above stableAfterS ({self.stable_after_s:g}), "
+                "or no failure is ever forgiven"
+            )
+        if 0 < self.max_age_s <= self.idle_timeout_s:
+            raise ValueError(
+                f"idleTimeoutS ({self.idle_timeout_s:g}) must be below maxAgeS ({self.max_age_s:g}), "
+                "or it never ends a socket"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _messages_name_known_secrets(self) -> Self:
+        sent = [step.data for step in self.opening_messages if isinstance(step, Step)]
+        for text in (*sent, self.heartbeat.data if self.heartbeat is not None else None):
+            self.check_placeholders(text or "")
         return self

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Self
 
 from runtime.models.commands import Match
-from runtime.models.options import KIB, Message
+from runtime.models.message import Message
+from runtime.models.options import KIB
 from runtime.models.outcome import Outcome
 from runtime.models.wire import UtcTime, WireModel
 

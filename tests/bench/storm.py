@@ -50,7 +50,7 @@ class Storms:
     def add(self, back_s: float, ticks: Ticks, worst_s: float, beat_s: float = 0.0) -> None:
         """One more."""
         self.back_s.append(back_s)
-        self.p99_s.append(quantile(ticks, 0.99))
+        self.p99_s.append(min(quantile(ticks, 0.99), worst_s))
         self.worst_s.append(worst_s)
         self.beat_s.append(beat_s)
 

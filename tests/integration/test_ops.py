@@ -50,6 +50,7 @@ async def test_a_running_manager_is_alive_and_ready_and_shows_its_numbers(tmp_pa
         assert status == 200
         assert 'wsm_commands_total{command="disconnect",status="accepted"} 1.0' in page
         assert 'profile="embedded"' in page
+        assert 'wsm_loop_tick_lag_seconds_bucket{le="0.25"}' in page
 
 
 async def test_a_lock_that_is_gone_is_not_ready(tmp_path: Path):

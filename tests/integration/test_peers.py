@@ -98,25 +98,6 @@ async def test_a_message_that_is_too_large_closes_with_1009_and_names_the_option
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
-    [(frame(TEXT, b"\xff\xfe"), 1007), (close_frame(1005), 1002), (close_frame(1006), 1002)],
-    ids=["invalid UTF-8", "reserved 1005", "reserved 1006"],
-)
-@on_both_loops
-async def test_a_peer_that_breaks_the_protocol_is_told_so(tmp_path, data, code):
-    async def talk(talk: Talk) -> int | None:
-        await talk.accept()
-        await talk.write(data)
-        return await talk.until_closed()
-
-    async with manager(tmp_path) as wsm, listening(talk) as peer:
-        await wsm.connect(peer.url, refusedAttempts=2)
-        reason = (await wsm.until("Disconnected"))["reason"]
-        assert reason.startswith(f"refused 2 times in a row: we closed with {code}: ")
-        assert peer.results == [code, code]
-
-
-@pytest.mark.parametrize(
     ("code", "reason", "least_s"),
     [
         (1000, "the peer closed with 1000: why", 0),

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.loops import on_both_loops
-from tests.peers import TEXT, Talk, behave, close_frame, frame, listening, make_certificate, until
+from tests.peers import TEXT, Talk, behave, close_frame, frame, listening, until
 from tests.running import manager
 
 pytestmark = pytest.mark.integration
@@ -45,16 +45,6 @@ async def test_what_the_guard_refuses_is_never_dialled(tmp_path):
         await wsm.connect(f"ws://localhost:{peer.port}/", refusedAttempts=2)
         assert "the guard refuses" in (await wsm.until("Disconnected"))["reason"]
         assert peer.dials == 0
-
-
-@on_both_loops
-async def test_a_certificate_that_is_not_trusted_is_told(tmp_path):
-    certificate = make_certificate(tmp_path)
-    async with manager(tmp_path / "data") as wsm, listening(behave, tls=certificate.server()) as peer:
-        await wsm.connect(peer.url.replace("ws", "wss"), refusedAttempts=2)
-        reason = "refused 2 times in a row: the server's certificate is not trusted: self-signed certificate"
-        assert (await wsm.until("Disconnected"))["reason"] == reason
-        assert peer.dials == 0  # none came through TLS
 
 
 # ---- answers that are no handshake
@@ -106,45 +96,6 @@ async def test_a_redirect_is_neither_followed_nor_shown(tmp_path):
         assert target.dials == 0
         assert "s3cret" not in wsm.everything
         assert str(target.port) not in reason
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n" * 20],
-    ids=["no accept key", "no http"],
-)
-@on_both_loops
-async def test_an_answer_that_is_no_handshake_is_told(tmp_path, answer):
-    async def talk(talk: Talk) -> None:
-        await talk.request()
-        await talk.write(answer)
-        await talk.until_gone()
-
-    async with manager(tmp_path) as wsm, listening(talk) as peer:
-        await wsm.connect(peer.url, reconnectAttempts=1)
-        assert "the server's answer is no handshake" in (await wsm.until("Disconnected"))["reason"]
-
-
-@on_both_loops
-async def test_a_handshake_that_never_ends_is_cut_short(tmp_path):
-    async def talk(talk: Talk) -> None:
-        await talk.request()
-        await talk.write(b"HTTP/1.1 101 x\r\n")
-        while True:
-            await talk.write(b"X-Again: and again\r\n" * 100)
-
-    async with manager(tmp_path) as wsm, listening(talk) as peer:
-        await wsm.connect(peer.url, reconnectAttempts=1, connectTimeoutS=60)
-        assert "the server's answer is no handshake" in (await wsm.until("Disconnected"))["reason"]
-        await until(lambda: peer.gone == 2, "both sockets are closed")
-
-
-@on_both_loops
-async def test_a_server_that_accepts_and_says_nothing_is_given_up_after_the_connect_timeout(tmp_path):
-    async with manager(tmp_path) as wsm, listening(Talk.until_gone) as peer:
-        await wsm.connect(peer.url, reconnectAttempts=1, connectTimeoutS=0.2)
-        assert "no connection within 0.2 s (connectTimeoutS)" in (await wsm.until("Disconnected"))["reason"]
-        await until(lambda: peer.gone == 2, "both sockets are closed")
 
 
 async def hang_up(_: Talk) -> None:

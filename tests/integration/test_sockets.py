@@ -124,14 +124,14 @@ async def test_a_message_of_64_mib_is_refused_with_1009_in_bounded_memory(fragme
 
 
 @on_both_loops
-async def test_a_message_in_too_many_fragments_is_refused_and_no_option_is_blamed():
+async def test_a_message_in_too_many_fragments_is_refused_and_the_option_is_named():
     async def talk(talk: Talk) -> bytes:
         answer = asyncio.create_task(talk.read_until(CLOSE))
         await talk.write(frame(TEXT, b"x", fin=False), *(frame(0, b"x", fin=False) for _ in range(5000)))
         return (await answer)[:2]
 
     async with connected(talk, close_timeout_s=0.5) as (live, peer):
-        assert str(await lost(live)) == "we closed with 1009: too many fragments"
+        assert str(await lost(live)) == "we closed with 1009: too many fragments (maxFragments)"
         await until(lambda: peer.results, "the peer reads our close frame")
 
 

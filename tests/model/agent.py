@@ -54,6 +54,8 @@ class Agent:
             records,
             silent,
             silent,
+            silent,
+            silent,
             writer,
             process,
             random.random,

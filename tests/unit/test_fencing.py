@@ -52,6 +52,21 @@ async def test_under_strict_fencing_sockets_are_closed_when_the_lease_has_run_ou
 
 
 @virtual_time
+async def test_under_strict_fencing_a_socket_whose_opening_script_still_runs_is_closed_too():
+    cluster = Cluster(1, replace(FAST, is_strict=True))
+    async with cluster.running():
+        await cluster.settle(3)
+        script = [{"expect": {"contains": "welcome"}, "withinS": 300}]
+        await cluster.connect("a", options={"openingMessages": script})
+        await cluster.settle(1)
+        feed = Feed(cluster)
+        assert len(feed.sockets()) == 1
+        await _cut_off(cluster)
+        await cluster.settle(FAST.lease_s + 1)
+        assert feed.sockets() == []
+
+
+@virtual_time
 async def test_nothing_is_dialled_or_sent_while_the_lease_has_run_out():
     async with moving() as (cluster, feed, owner, _):
         await _cut_off(cluster)

@@ -210,6 +210,16 @@ async def test_nothing_of_a_connection_is_a_label():
         assert "feed.example" not in page
 
 
+def test_the_ticks_of_the_loop_are_told_by_their_delay():
+    scraped = Scraped()
+    for lag_s in (0, 0.2, 3):
+        scraped.meters.ticked(lag_s)
+    page = scraped.page()
+    ends = ("0.001", "0.1", "0.25", "2.5", "5.0")
+    assert [page["wsm_loop_tick_lag_seconds_bucket", end] for end in ends] == [1, 1, 2, 2, 3]
+    assert page[("wsm_loop_tick_lag_seconds_count",)] == 3
+
+
 @virtual_time
 async def test_handovers_are_counted_by_whether_they_were_complete():
     scraped = Scraped()

@@ -15,13 +15,13 @@ from runtime.models.options import WebSocketOptions
 from runtime.models.schemas import SCHEMAS
 
 TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
-OF_SCHEMAS = {"properties", "$defs"}
+OF_SCHEMAS = {"properties", "patternProperties", "$defs"}
 OF_SCHEMA = {"items", "additionalProperties", "propertyNames"}
 LISTS = {"anyOf", "oneOf"}
 WORDS = {
     *OF_SCHEMAS, *OF_SCHEMA, *LISTS, "$schema", "$ref", "type", "enum", "const", "required", "default", "title",
     "description", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "maxItems",
-    "minItems",
+    "minItems", "maxProperties",
     "discriminator",
 }  # fmt: skip
 

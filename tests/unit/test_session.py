@@ -3,54 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 
-from runtime.adapters.memory.sockets import MemorySocket
 from runtime.failure import SocketLost, classify_close
 from runtime.host.publisher import DaprPublisher
-from runtime.host.queue import FrameQueue
-from runtime.host.session import Session
-from runtime.models.options import WebSocketOptions
-from runtime.ports import Dial
-from runtime.urls import Endpoint
-from tests.virtual_time import FakeClock, virtual_time
+from tests.unit.stage import Stage, stop
+from tests.virtual_time import virtual_time
 
 QUIET = {"ping_interval_s": 0, "idle_timeout_s": 0}
-
-
-class Stage:
-    """A session on a socket in memory, with a queue that holds three messages."""
-
-    def __init__(self, **options) -> None:
-        self.options = WebSocketOptions(queue_max_messages=3, **options)
-        self.socket = MemorySocket(Dial("ws://h", Endpoint(False, "h", 80), ("127.0.0.1",), self.options))
-        self.queue = FrameQueue("a", self.options, lambda queue: None, lambda *dropped: None)
-        publisher = DaprPublisher("a", "ws://h", 1, self.queue)
-        self.session = Session(self.socket, self.options, publisher, self.queue, FakeClock(), "t")
-        self.published: list[bytes] = []
-
-    def publish(self) -> None:
-        """What the lane does: take all, and make room."""
-        self.published += [parcel.event.data for parcel in self.queue.take(100, 10**6, of_one=100)]
-        self.queue.release()
-
-    def start(self) -> asyncio.Task[None]:
-        return asyncio.create_task(self.session.run())
-
-    async def ends(self) -> tuple[float, str]:
-        """How long it lives from now on, and why it ends."""
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(SocketLost) as lost:
-            await self.session.run()
-        return asyncio.get_running_loop().time() - began, str(lost.value)
-
-
-async def stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 # ---- opening
@@ -72,7 +33,7 @@ async def test_a_peer_that_does_not_take_the_opening_messages_is_given_up():
 
     stage.socket.send = never  # type: ignore[method-assign]
     began = asyncio.get_running_loop().time()
-    with pytest.raises(SocketLost, match=r"did not take the opening messages within 7 s \(connectTimeoutS\)"):
+    with pytest.raises(SocketLost, match=r"did not take step 1 of 2 .* within 7 s \(connectTimeoutS\)"):
         await stage.session.open()
     assert asyncio.get_running_loop().time() - began == 7
 

@@ -46,6 +46,19 @@ async def test_a_process_without_sockets_reads_when_the_last_frame_came():
 
 
 @virtual_time
+async def test_a_process_without_sockets_reads_how_many_frames_were_left_out():
+    async with World().running() as world:
+        await world.resident.begin()
+        socket = await world.connect(options={"onlyText": True})
+        socket.push("1", b"2", b"3")
+        await world.settle()
+        await written_by(world).write()
+        found = (await StoredVitals(world.records, world.clock).look())(await world.record())
+        assert found is not None
+        assert (found.sequence, found.filtered) == (1, 2)
+
+
+@virtual_time
 async def test_vitals_of_another_epoch_or_of_another_host_are_not_told():
     async with World().running() as world:
         await world.resident.begin()

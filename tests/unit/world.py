@@ -17,6 +17,7 @@ from runtime.guard import Guard
 from runtime.models.connection import WebSocketConnection
 from runtime.models.instance import Instance
 from runtime.ports import NO_METERS, Limits, Meters, Ports
+from runtime.sources import Sources
 from tests.virtual_time import FakeClock
 
 URL = "wss://feed.example/stream?token=secret"
@@ -35,7 +36,11 @@ class Quiet:
 
 class World:
     def __init__(
-        self, limits: Limits | None = None, store: MemoryStore | None = None, meters: Meters = NO_METERS
+        self,
+        limits: Limits | None = None,
+        store: MemoryStore | None = None,
+        meters: Meters = NO_METERS,
+        sources: Sources | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.store = store or MemoryStore()
@@ -47,6 +52,7 @@ class World:
         self.observer = Quiet()
         self.meters = meters
         self.random = lambda: 0.5
+        self.sources = sources or Sources()
         self.new_host()
 
     def new_host(self) -> None:
@@ -63,6 +69,7 @@ class World:
             lambda: self.random(),
             self.observer,
             self.meters,
+            self.sources,
         )
         now = self.clock.start
         me = Instance(id="me", incarnation="1", started_at=now, read_until=now)
