@@ -47,7 +47,6 @@ class Screen:
     console: Console
     patience_s: float = PATIENCE_S
     lanes: int = 1
-    call_worth: int = 1
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 

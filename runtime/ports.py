@@ -46,12 +46,11 @@ class Publisher(Protocol):
     """Topics.
 
     `keeps_order`: a call may carry several events of one connection, and they arrive in order. `lanes`: how many calls
-    at a time are of use. `call_worth`: a call for fewer connections is only made where no more are ready.
+    at a time are of use.
     """
 
     keeps_order: bool
     lanes: int
-    call_worth: int
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         """Publish and wait for the acknowledgement. Raises PublishError, EventRefusedError."""

@@ -37,7 +37,6 @@ class SinkInHand:
     """Keeps what arrives. `before` is awaited before each call, with its events."""
 
     lanes = 2
-    call_worth = 1
 
     def __init__(self, before: Callable[[Sequence[Event]], Awaitable[None]] | None = None) -> None:
         self.before = before

@@ -29,7 +29,6 @@ class Collected:
     """A sink that keeps the documents, and may be blocked."""
 
     lanes = 4
-    call_worth = 1
 
     def __init__(self) -> None:
         self.documents: list[bytes] = []

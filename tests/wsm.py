@@ -61,7 +61,6 @@ class Quiet:
 
 class NoSink:
     lanes = 1
-    call_worth = 1
 
     async def write(self, events: Sequence[Event], documents: Sequence[bytes]) -> None:
         pass

@@ -24,12 +24,12 @@ from runtime.models.events import (
     event_of,
     outcome_event,
 )
-from runtime.models.options import MIB, Overflow, WebSocketOptions
+from runtime.models.limits import EVENTS_BYTES
+from runtime.models.options import Overflow, WebSocketOptions
 from runtime.models.outcome import Outcome
 from runtime.models.status import ConnectionStatus
 from runtime.ports import NO_METERS, Clock, Limits, Meters, Names, Observer
 
-EVENTS_MAX_BYTES = 16 * MIB
 LOOK_EVERY_S = 0.1
 
 
@@ -49,7 +49,7 @@ class Announcer:
     def __post_init__(self) -> None:
         options = WebSocketOptions(
             queue_max_messages=self.limits.events_max,
-            queue_max_bytes=EVENTS_MAX_BYTES,
+            queue_max_bytes=EVENTS_BYTES,
             overflow=Overflow.DROP_OLDEST,
         )
         self.queue = FrameQueue("", options, self.lanes.on_ready, self._lost)

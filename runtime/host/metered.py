@@ -20,11 +20,9 @@ class MeteredPublisher:
     kind: str
     keeps_order: bool = field(init=False)
     lanes: int = field(init=False)
-    call_worth: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.keeps_order, self.lanes = self.publisher.keeps_order, self.publisher.lanes
-        self.call_worth = self.publisher.call_worth
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         began = self.clock.monotonic()

@@ -60,8 +60,7 @@ class Lanes:
     """Publishes what queues hold, with as many calls in flight as there are lanes.
 
     A call takes the head of each ready queue, round robin; runs where the publisher keeps order. A queue is in one call
-    at a time, so that order holds by construction. A lane that is free takes its share of the queues that are ready,
-    but no fewer than a call is worth.
+    at a time, so that order holds by construction. A lane that is free takes its share of the queues that are ready.
 
     A failed call tells nothing about which events got through: what is not known to have arrived is sent again, in
     order, with the same content and ids, without end. Only what is refused for itself is given up, to `refused`.
@@ -107,7 +106,7 @@ class Lanes:
     def _gather(self) -> list[tuple[FrameQueue, Parcel]]:
         chunk: list[tuple[FrameQueue, Parcel]] = []
         room = CALL_MAX_BYTES
-        share = max(-(-len(self._ready) // self._free), self.publisher.call_worth)
+        share = -(-len(self._ready) // self._free)
         queues = [self._ready.popleft() for _ in range(min(len(self._ready), share, CALL_MAX_EVENTS))]
         of_one = max(1, CALL_MAX_EVENTS // len(queues)) if self.publisher.keeps_order else 1
         for index, queue in enumerate(queues):

@@ -28,7 +28,7 @@ from tests.bench import crowd
 from tests.bench.table import Group, Result, against, alone
 
 CONNECTIONS = 5_000
-ROUNDS = 3
+ROUNDS = 1  # it takes half a minute
 BEFORE_S, AFTER_S = 2.0, 2.0  # quiet first; and then what is still to be written
 BEAT_S, LOOK_S, SCRAPE_S = 0.1, 0.02, 2.0
 LIBRARY, MANAGER = "the library alone", "manager"

@@ -48,11 +48,10 @@ class FaultyPublisher:
         *,
         keeps_order: bool = False,
         lanes: int = 1,
-        call_worth: int = 1,
         call_s: float = 0.0,
         refuses: Callable[[Event], str | None] = lambda event: None,
     ) -> None:
-        self.keeps_order, self.lanes, self.call_worth, self.refuses = keeps_order, lanes, call_worth, refuses
+        self.keeps_order, self.lanes, self.refuses = keeps_order, lanes, refuses
         self.faults, self.call_s = list(faults), call_s
         self.calls: list[list[Event]] = []
         self.arrived: list[Event] = []

@@ -8,13 +8,13 @@ from contextlib import suppress
 import pytest
 
 from runtime.host.budget import Budget
+from runtime.models.limits import MIB, Limits
 from tests.unit.faulty_publisher import Fault, FaultyPublisher, Kind
 from tests.unit.stream import Stage
 from tests.unit.world import World
 from tests.virtual_time import virtual_time
 
 AWAY = Fault(Kind.FAILS_AT_ONCE)
-MIB = 1024 * 1024
 
 
 def a_stage(frames: int, *, away: int = 0, lanes: int = 1) -> Stage:
@@ -191,3 +191,9 @@ async def test_a_host_gives_all_its_connections_one_budget(overflow: str):
         assert len(world.data("frame")) + dropped == 400
         assert (dropped > 0) == (overflow == "drop_oldest")
         assert world.host._queues.budget.held_bytes == 0
+
+
+def test_the_largest_sum_is_known_beforehand_and_grows_with_what_is_allowed():
+    small = Limits(max_connections=1000, queues_max_bytes=256 * MIB).memory_bound_mib()
+    assert (small["queues"], small["total"]) == (256, sum(small.values()) - small["total"])
+    assert Limits(max_connections=17_000).memory_bound_mib()["connections"] == small["connections"] + 1000

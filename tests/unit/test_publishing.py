@@ -55,7 +55,6 @@ _step = st.one_of(
 _world = st.fixed_dictionaries(
     {
         "lanes": st.integers(1, 3),
-        "call_worth": st.integers(1, 4),
         "call_s": st.sampled_from([0.0, 0.02]),
         "keeps_order": st.booleans(),
         "limit_bytes": st.sampled_from([None, 1200, 600, 300]),
@@ -70,7 +69,7 @@ class History:
 
     def __init__(self, world: dict[str, Any]) -> None:
         self.limit_bytes = world["limit_bytes"]
-        shape = {key: world[key] for key in ("keeps_order", "lanes", "call_worth", "call_s")}
+        shape = {key: world[key] for key in ("keeps_order", "lanes", "call_s")}
         publisher = FaultyPublisher(refuses=self._refuses, **shape)
         self.stage = Stage(publisher, world["lanes"], Budget(world["budget_bytes"]))
         self.sent = 0
@@ -229,23 +228,10 @@ async def test_ready_connections_are_dealt_to_the_lanes_that_are_free():
         assert sorted(len(call) for call in publisher.calls) == [3, 3, 4]
 
 
-@virtual_time
-async def test_no_call_is_made_for_fewer_connections_than_it_is_worth_while_more_are_ready():
-    publisher = FaultyPublisher(lanes=3, call_worth=7, call_s=1)
-    stage = Stage(publisher, lanes=3)
-    for number in range(10):
-        stage.stream(str(number)).receive("x")
-    for stream in stage.streams.values():
-        stream.read()
-    async with stage.running():
-        await asyncio.sleep(0.5)
-        assert [len(call) for call in publisher.calls] == [7, 3]
-
-
 @pytest.mark.parametrize(("connections", "size"), [(CALL_MAX_EVENTS + 7, 1), (5, CALL_MAX_BYTES // 2)])
 @virtual_time
 async def test_what_one_call_has_no_room_for_goes_out_in_the_next_ones(connections: int, size: int):
-    stage = Stage(FaultyPublisher(call_worth=1000))
+    stage = Stage(FaultyPublisher())
     for number in range(connections):
         stage.stream(str(number)).receive("x" * size)
     for stream in stage.streams.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import grpc
 import orjson
@@ -22,9 +21,11 @@ from runtime.models.events import JSON, CloudEventEncoder, Event, media_type
 from runtime.ports import Observer
 
 PUBLISH_DEADLINE_S = 30.0
-CALL_WORTH = 50  # events: a call of 25 costs manager and sidecar a seventh more for each event (measured)
 CLOUD_EVENT = "application/cloudevents+json"
 KAFKA = "pubsub.kafka"
+
+_Call = tuple[str, bool]
+"""Topic, and whether raw: what the events of one bulk call have in common."""
 
 # What sidecar, SNS, Kafka and Service Bus say of an event that is too large, and the sidecar of data that is not what
 # its content type says. The codes do not tell: a broker that is away has the same ones.
@@ -47,12 +48,12 @@ class DaprBroker:
         self._sidecar, self._pubsub, self._source, self._observer = sidecar, pubsub, source, observer
         self._encode = CloudEventEncoder(source, pubsub).encode
         self.keeps_order = component_type == KAFKA
-        self.lanes, self.call_worth = lanes, CALL_WORTH
+        self.lanes = lanes
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         calls: dict[_Call, list[Event]] = {}
         for event in events:
-            calls.setdefault(_Call(event.topic, event.is_raw), []).append(event)
+            calls.setdefault((event.topic, event.is_raw), []).append(event)
         arrived: set[_Call] = set()
         for call, its_events in calls.items():
             try:
@@ -77,7 +78,7 @@ class DaprBroker:
     async def _one_by_one(self, events: Sequence[Event], arrived: set[_Call]) -> None:
         """Find the event that is refused, in the order of the call."""
         for index, event in enumerate(events):
-            call = _Call(event.topic, event.is_raw)
+            call = event.topic, event.is_raw
             if call in arrived:
                 continue
             try:
@@ -89,14 +90,15 @@ class DaprBroker:
 
     async def _publish(self, call: _Call, events: Sequence[Event]) -> None:
         entries = [self._entry(number, event) for number, event in enumerate(events)]
-        metadata = {"rawPayload": "true"} if call.is_raw else None
-        request = BulkPublishRequest(pubsub_name=self._pubsub, topic=call.topic, entries=entries, metadata=metadata)
+        topic, is_raw = call
+        metadata = {"rawPayload": "true"} if is_raw else None
+        request = BulkPublishRequest(pubsub_name=self._pubsub, topic=topic, entries=entries, metadata=metadata)
         try:
             await self._sidecar.call("BulkPublishEvent", request, BulkPublishResponse, PUBLISH_DEADLINE_S)
         except grpc.aio.AioRpcError as error:
             details = error.details() or ""
             if any(text in details for text in _REFUSALS):
-                raise _RefusedError(f"the event cannot be published to {call.topic}: {details}") from None
+                raise _RefusedError(f"the event cannot be published to {topic}: {details}") from None
             raise PublishError(reason_of(error, self._sidecar, f"the pub/sub {self._pubsub}")) from None
 
     def _entry(self, number: int, event: Event) -> BulkPublishRequestEntry:
@@ -111,18 +113,13 @@ class DaprBroker:
     def _document(self, event: Event) -> bytes:
         if not event.data:
             return orjson.dumps(event.attributes(self._source, self._pubsub))
+        if event.content_type == JSON:
+            return self._encode(event)
         media = media_type(event.content_type)
         if media == JSON or media.startswith("text/"):
             return self._encode(event)
         data = {"data_base64": b64encode(event.data).decode()}
         return orjson.dumps(event.attributes(self._source, self._pubsub) | data)
-
-
-class _Call(NamedTuple):
-    """What the events of one bulk call have in common."""
-
-    topic: str
-    is_raw: bool
 
 
 def _leading(events: Sequence[Event], arrived: set[_Call]) -> int:

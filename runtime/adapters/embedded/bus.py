@@ -23,7 +23,7 @@ class Bus:
         self._sink, self._tail, self._names, self._letters = sink, tail, names, dead_letters
         self._encode, self._published = encoder.encode, encoder.published
         self._nudged: dict[str, Callable[[str], None]] = {}
-        self.lanes, self.call_worth = sink.lanes, sink.call_worth
+        self.lanes = sink.lanes
 
     def subscribe_nudges(self, topic: str, callback: Callable[[str], None]) -> None:
         """Call back with the connection's id at each nudge on a topic."""

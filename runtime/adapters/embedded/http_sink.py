@@ -26,7 +26,6 @@ class HttpSink:
     """Posts to one URL. 2xx arrived; 400, 413, 415 and 422 refuse the event for itself; all else is tried again."""
 
     lanes = 16
-    call_worth = 1  # it posts them one after the other
 
     def __init__(
         self,

@@ -12,7 +12,6 @@ class Sink(Protocol):
     """Takes events in order. `lanes`: how many calls at a time are of use."""
 
     lanes: int
-    call_worth: int
 
     async def write(self, events: Sequence[Event], documents: Sequence[bytes]) -> None:
         """Hand over events, and wait until they have arrived. Raises PublishError, EventRefusedError."""

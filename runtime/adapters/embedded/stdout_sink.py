@@ -36,7 +36,6 @@ class StdoutSink:
     """
 
     lanes = 1
-    call_worth = 1
 
     def __init__(self, fd: int = 1) -> None:
         if fd == 1 and sys.__stdout__ is None:  # then the next file that is opened gets the number 1

@@ -16,7 +16,7 @@ class MemoryPublisher:
         self.events: list[Event] = []
         self.before = before
         self.keeps_order = keeps_order
-        self.lanes = self.call_worth = 1
+        self.lanes = 1
 
     async def publish_many(self, events: Sequence[Event]) -> None:
         if self.before is not None:
