@@ -15,8 +15,8 @@ MAX_DATA = 1024 * 1024
 class Message(WireModel):
     """One message for the socket: text, or binary with `data` in base64. A bare string is read as text."""
 
-    data: str = Field(max_length=MAX_DATA)
-    binary: bool = False
+    data: str = Field(max_length=MAX_DATA, description="sent; base64 of a binary message")
+    binary: bool = Field(default=False, description="send it as a binary message")
 
     @model_validator(mode="after")
     def _binary_is_base64(self) -> Self:

@@ -17,7 +17,7 @@ class Step(WireModel):
     """One step of the opening script: send, or wait for a message, or both. A bare string is sent as text."""
 
     data: str | None = Field(None, max_length=MAX_DATA, description="sent; base64 of a binary message")
-    binary: bool = False
+    binary: bool = Field(default=False, description="send it as a binary message")
     expect: Condition | None = Field(None, description="the message that ends the step; without it, sending does")
     refused_by: Condition | None = Field(None, description="a message that says no: a refusal, as HTTP 401 would be")
     within_s: float | None = Field(

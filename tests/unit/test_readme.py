@@ -6,7 +6,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tests.options_table import options_table, parts_of
+
 README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_table_of_options_is_what_the_models_say():
+    assert parts_of(README.read_text())[1] == options_table(), "python -m tests.options_table writes it anew"
+
+
+def test_every_option_says_what_it_is_and_every_number_its_unit():
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in options_table().splitlines()[2:]]
+    assert len(rows) > 60
+    assert [name for name, _, _, meaning in rows if not meaning] == []
 
 
 def given() -> Any:
