@@ -21,7 +21,7 @@ from runtime.adapters.log import Log
 from runtime.adapters.ops import Ops
 from runtime.errors import ManagerError, PermanentError, SidecarAbsentError
 from runtime.ports import Observer
-from runtime.settings import Mode, Profile, Settings, unknown_variables
+from runtime.settings import Profile, Settings, unknown_variables
 
 SPARE_FILES = 200  # beside sockets: of the store, the sidecar, callers
 
@@ -82,8 +82,6 @@ async def _serve(settings: Settings, observer: Observer) -> int:
         observer.warn("few_files", allowed=allowed, max_connections=settings.max_connections, what_to_do="ulimit -n")
     for name, meant in unknown_variables(os.environ):
         observer.warn("unknown_variable", name=name, meant=meant)
-    if settings.mode is not Mode.HANDLERS:
-        observer.log("memory_bound_mib", **settings.limits().memory_bound_mib())
     stop = Stop(observer)
     with _signals_to(stop.on_signal):
         async with _operable(settings) as ops, _start(settings, observer, ops) as background:

@@ -222,6 +222,7 @@ async def start_dapr(settings: Settings, observer: Observer, ops: Ops | None = N
             instance=instance,
             ops=ops.where if ops is not None else "off",
             events_port=receiver.port if receiver is not None else None,
+            memory_bound_mib=limits.memory_bound_mib() if me is not None else None,
         )
         try:
             yield OnSidecar(manager, server, running)

@@ -109,6 +109,7 @@ async def start_embedded(
             instance=me.id,
             sink=where,
             ops=ops.where if ops is not None else "off",
+            memory_bound_mib=settings.limits().memory_bound_mib(),
         )
         try:
             yield Embedded(manager.resident, manager.dispatch, endpoint, running)
