@@ -46,6 +46,11 @@ class Expectation:
         return found is not _MISSING and _is_same(found, self.value)
 
 
+def expected(condition: Condition | None) -> Expectation | None:
+    """What an option asks for, if it asks for anything."""
+    return Expectation.of(condition) if condition is not None else None
+
+
 def expect(match: Match, sent: str | bytes) -> Expectation:
     """The expectation of a request: without `equals`, the answer repeats the value that was sent."""
     value = match.equals

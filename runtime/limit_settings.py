@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from runtime.guard.entries import split_list
 from runtime.models.connection import MAX_TAG_KEY
 from runtime.models.dials import DialLimits
 from runtime.models.option_limits import OptionLimits, limit_setting
@@ -15,7 +15,6 @@ from runtime.models.options import KIB, WebSocketOptions
 _DIALS = DialLimits()
 _LIMITS = OptionLimits()
 _DEFAULTS = WebSocketOptions()
-_BLANKS = re.compile(r"[,\s]+")
 
 
 class LimitSettings(BaseModel):
@@ -81,7 +80,7 @@ class LimitSettings(BaseModel):
     @field_validator("counted_tags")
     @classmethod
     def _keys_can_be_tags(cls, value: str | None) -> str | None:
-        if any(len(key) > MAX_TAG_KEY for key in _words(value)):
+        if any(len(key) > MAX_TAG_KEY for key in split_list(value)):
             raise ValueError(f"a tag has a key of at most {MAX_TAG_KEY} characters")
         return value
 
@@ -103,8 +102,4 @@ class LimitSettings(BaseModel):
 
     def tag_keys(self) -> tuple[str, ...]:
         """The keys of the tags whose connections are counted; empty for all."""
-        return _words(self.counted_tags)
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word for word in _BLANKS.split(text or "") if word)
+        return tuple(split_list(self.counted_tags))

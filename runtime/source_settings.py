@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, field_validator
 
+from runtime.guard.entries import split_list
 from runtime.sources import HttpCaller, Invoker, SecretRule, Secrets, Sources, read_secret_rules
 
 _D = Sources()
@@ -38,7 +39,7 @@ class SourceSettings(BaseModel):
     @field_validator("prepare_apps")
     @classmethod
     def _apps_can_be_read(cls, value: str | None) -> str | None:
-        for entry in _entries(value):
+        for entry in split_list(value):
             if not _APP.fullmatch(entry):
                 raise ValueError(f"'{entry}' is neither APP/METHOD nor APP/BEGINNING*")
         return value
@@ -54,10 +55,6 @@ class SourceSettings(BaseModel):
             invoker=invoker or _D.invoker,
             http=http,
             rules=self.secret_rules(),
-            apps=_entries(self.prepare_apps),
+            apps=tuple(split_list(self.prepare_apps)),
             cache_s=self.secrets_cache_s,
         )
-
-
-def _entries(value: str | None) -> tuple[str, ...]:
-    return tuple((value or "").replace(",", " ").split())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runtime.errors import NotFoundError, PermanentError
-from runtime.guard.entries import Entry, read_entries
+from runtime.guard.entries import Entry, read_entries, split_list
 from runtime.models.secrets import SecretReference
 from runtime.urls import Endpoint
 
@@ -118,7 +118,7 @@ def _is_at(endpoint: Endpoint, entry: Entry) -> bool:
 
 def read_secret_rules(text: str) -> tuple[SecretRule, ...]:
     """A list of STORE/KEY, STORE/BEGINNING*, each with or without @HOST. Raises ValueError, which quotes none."""
-    return tuple(_read_secret_rule(part, index) for index, part in enumerate(text.replace(",", " ").split(), 1))
+    return tuple(_read_secret_rule(part, index) for index, part in enumerate(split_list(text), 1))
 
 
 def _read_secret_rule(text: str, index: int) -> SecretRule:

@@ -36,6 +36,11 @@ class Endpoint:
     is_absolute: bool = False
 
     @property
+    def host_in_url(self) -> str:
+        """The host as a URL has it: an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def query_name(self) -> str:
         """What a resolver is asked for."""
         return f"{self.host}." if self.is_absolute else self.host
@@ -106,9 +111,8 @@ def ascii_url(url: str, endpoint: Endpoint) -> str:
     """The URL as it goes into a handshake: with the host that was judged, so that no library reads another one."""
     parts = urlsplit(url)
     user_info, at, _ = parts.netloc.rpartition("@")
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     port = "" if endpoint.port == _DEFAULT_PORTS[endpoint.secure] else f":{endpoint.port}"
-    read = SplitResult(parts.scheme, f"{user_info}{at}{host}{port}", parts.path, parts.query, "")
+    read = SplitResult(parts.scheme, f"{user_info}{at}{endpoint.host_in_url}{port}", parts.path, parts.query, "")
     return quote(urlunsplit(read), safe=printable)
 
 

@@ -12,14 +12,12 @@ from multidict import CIMultiDict
 from typing_extensions import override
 from yarl import URL
 
-from runtime.adapters.clock import SystemClock
-from runtime.adapters.retry_after import parse_retry_after
+from runtime.adapters.retry_after import retry_after_s
 from runtime.adapters.tls import default_tls
 from runtime.errors import PermanentError, TransientError
 from runtime.sources import Answer
 
 MAX_ANSWER_BYTES = 256 * 1024
-RETRY_AFTER_CAP_S = 86_400
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -87,6 +85,4 @@ async def _post(session: aiohttp.ClientSession, url: URL, headers: Mapping[str, 
             content += part
             if len(content) > MAX_ANSWER_BYTES:
                 raise PermanentError(f"its answer is larger than {MAX_ANSWER_BYTES} bytes")
-        header = answer.headers.get("Retry-After")
-        retry_after_s = parse_retry_after(header, now=SystemClock().now(), cap_s=RETRY_AFTER_CAP_S)
-        return Answer(answer.status, bytes(content), retry_after_s)
+        return Answer(answer.status, bytes(content), retry_after_s(answer.headers.get("Retry-After")))

@@ -27,12 +27,11 @@ from websockets.exceptions import (
 from websockets.frames import Opcode
 from websockets.protocol import State
 
-from runtime.adapters.clock import SystemClock
 from runtime.adapters.handshake import handshake_arguments
 from runtime.adapters.head import Head, HeadTooLarge
 from runtime.adapters.inbox import Inbox, Portions
 from runtime.adapters.loss import loss
-from runtime.adapters.retry_after import parse_retry_after
+from runtime.adapters.retry_after import retry_after_s
 from runtime.adapters.tls import TlsContexts
 from runtime.adapters.tunnel import open_tunnel
 from runtime.adapters.turns import Turns
@@ -43,7 +42,6 @@ from runtime.ports import Dial, Take
 _QUIET = logging.getLogger("runtime.websockets")
 _QUIET.setLevel(logging.CRITICAL)
 _NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 8
-_RETRY_AFTER_CAP_S = 86_400
 
 
 class _Connect(connect):
@@ -228,8 +226,7 @@ def _dial_failure(error: Exception) -> Failure:
     """What a failed handshake means."""
     match error:
         case InvalidStatus():
-            header = error.response.headers.get("Retry-After")
-            wait_s = parse_retry_after(header, now=SystemClock().now(), cap_s=_RETRY_AFTER_CAP_S)
+            wait_s = retry_after_s(error.response.headers.get("Retry-After"))
             return classify_status(error.response.status_code, wait_s)
         case ssl.SSLCertVerificationError():
             return Failure(FailureKind.REFUSED, f"the server's certificate is not trusted: {error.verify_message}")

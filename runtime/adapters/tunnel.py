@@ -6,14 +6,12 @@ import asyncio
 import re
 import socket
 
-from runtime.adapters.clock import SystemClock
-from runtime.adapters.retry_after import parse_retry_after
+from runtime.adapters.retry_after import retry_after_s
 from runtime.failure import DialError, Failure, FailureKind, classify_status
 from runtime.sources import Proxy
 from runtime.urls import Endpoint
 
 MAX_ANSWER_BYTES = 16 * 1024
-RETRY_AFTER_CAP_S = 86_400
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
 
 
@@ -30,14 +28,13 @@ async def open_tunnel(sock: socket.socket, endpoint: Endpoint, proxy: Proxy) -> 
         raise _failed(FailureKind.TRANSIENT, "gave an answer that is no HTTP")
     status = int(found[1])
     if not 200 <= status < 300:
-        wait_s = parse_retry_after(_header(lines, b"retry-after"), now=SystemClock().now(), cap_s=RETRY_AFTER_CAP_S)
-        failure = classify_status(status, wait_s)
+        failure = classify_status(status, retry_after_s(_header(lines, b"retry-after")))
         raise _failed(failure.kind, f"answered HTTP {status}", failure.retry_after_s)
 
 
 def _request(endpoint: Endpoint, proxy: Proxy) -> bytes:
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    lines = [f"CONNECT {host}:{endpoint.port} HTTP/1.1", f"Host: {host}:{endpoint.port}"]
+    where = f"{endpoint.host_in_url}:{endpoint.port}"
+    lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.authorization is not None:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     return "\r\n".join([*lines, "", ""]).encode()

@@ -49,6 +49,11 @@ class Entry:
         return self.network is not None and is_within(self.network, rule.network)
 
 
+def split_list(text: str | None) -> list[str]:
+    """The entries of a setting that is a list, with commas or blanks between them."""
+    return (text or "").replace(",", " ").split()
+
+
 def read_entries(text: str) -> tuple[Entry, ...]:
     """A list: entries with commas or blanks between them. Raises ValueError, which names the entry."""
     return _read_all(text, _read_entry)
@@ -66,7 +71,7 @@ def read_prefixes(text: str) -> tuple[IPv6Network, ...]:
 
 def _read_all(text: str, read: Callable[[str], T]) -> tuple[T, ...]:
     found = []
-    for index, part in enumerate(filter(None, re.split(r"[,\s]+", text)), 1):
+    for index, part in enumerate(split_list(text), 1):
         if "://" in part or "@" in part:  # it may hold a secret: not repeated
             raise ValueError(f"entry {index} is a URL; give its host, or host:port")
         try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runtime.correlation import Expectation
+from runtime.correlation import Expectation, expected
 from runtime.host.heartbeat import Beat
-from runtime.models.condition import Condition
 from runtime.models.options import WebSocketOptions
 
 
@@ -32,9 +31,9 @@ class Filters:
             return None
         return cls(
             options.only_text,
-            _expectation(options.only_matching),
-            _expectation(options.drop_matching),
-            _expectation(options.rotate_on),
+            expected(options.only_matching),
+            expected(options.drop_matching),
+            expected(options.rotate_on),
             beat if listens else None,
             publishes_answers=beat is None or beat.heartbeat.publish_answers,
             announced=announced,
@@ -58,7 +57,3 @@ class Filters:
 
 def _is_met(expectation: Expectation | None, message: str | bytes) -> bool:
     return expectation is not None and expectation.is_met_by(message)
-
-
-def _expectation(condition: Condition | None) -> Expectation | None:
-    return Expectation.of(condition) if condition is not None else None

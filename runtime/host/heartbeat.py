@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runtime.correlation import Expectation
+from runtime.correlation import Expectation, expected
 from runtime.failure import Failure, FailureKind, SocketLost
 from runtime.host.flag import Flag
 from runtime.models.opening import Heartbeat
@@ -26,8 +26,7 @@ class Beat:
     _answered: Flag = field(default_factory=Flag)
 
     def __post_init__(self) -> None:
-        expect = self.heartbeat.expect
-        self._expected = Expectation.of(expect) if expect is not None else None
+        self._expected = expected(self.heartbeat.expect)
 
     def is_answered_by(self, message: str | bytes) -> bool:
         """Whether a message is the answer that is waited for; it is then no longer."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from runtime.correlation import Expectation
+from runtime.correlation import Expectation, expected
 from runtime.failure import Failure, FailureKind, SocketLost
 from runtime.host.flag import Flag
 from runtime.models.opening import Step
@@ -80,8 +80,7 @@ class Opening:
             self._expect(self.steps[number])
 
     def _expect(self, step: Step) -> None:
-        self._expected = Expectation.of(step.expect) if step.expect is not None else None
-        self._refused_by = Expectation.of(step.refused_by) if step.refused_by is not None else None
+        self._expected, self._refused_by = expected(step.expect), expected(step.refused_by)
 
     async def _send(self, content: str | bytes, number: int) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from runtime.host.budget import Budget
 from runtime.host.flag import Flag
@@ -33,7 +33,7 @@ class FrameQueue:
     """
 
     connection_id: str
-    options: WebSocketOptions
+    options: InitVar[WebSocketOptions]
     on_ready: Callable[[FrameQueue], None]
     on_dropped: Callable[[Dropped, str], None]
     budget: Budget = field(default_factory=Budget)
@@ -50,8 +50,8 @@ class FrameQueue:
     _empty: Flag = field(default_factory=Flag)
     is_listed: bool = False
 
-    def __post_init__(self) -> None:
-        self.resize(self.options)
+    def __post_init__(self, options: WebSocketOptions) -> None:
+        self.resize(options)
         self._room.set()
         self._empty.set()
 

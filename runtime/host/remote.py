@@ -17,8 +17,7 @@ def remote_of(url: str) -> str | None:
         endpoint = parse_url(url)
     except ValueError:
         return None
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"{host}:{endpoint.port}"
+    return f"{endpoint.host_in_url}:{endpoint.port}"
 
 
 @dataclass(frozen=True, slots=True)

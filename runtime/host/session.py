@@ -55,7 +55,6 @@ class Session:
     _reading: asyncio.Task[None] | None = None
     _beat: Beat | None = field(init=False)
     _filters: Filters | None = field(init=False)
-    _is_sifting: bool = field(init=False)  # whether each message has to be looked at
     _sifted: int = 0  # how many of the messages that were left have been
 
     def __post_init__(self) -> None:
@@ -64,7 +63,6 @@ class Session:
         heartbeat = self.options.heartbeat
         self._beat = Beat(heartbeat, self.socket, self.clock, lambda: self.is_paused) if heartbeat is not None else None
         self._filters = Filters.of(self.options, self._beat, self._due.set)
-        self._is_sifting = self._filters is not None
 
     async def open(self) -> None:
         """Pass the opening script, if there is one, while what comes is read and published. Raises SocketLost."""
@@ -75,7 +73,7 @@ class Session:
         opening = Opening(
             steps, self.socket, self.clock, options.connect_timeout_s, options.opening_delay_s, lambda: self.is_paused
         )
-        self._opening, self._is_sifting = opening, True
+        self._opening = opening
         # In this order: it listens before anything is read, since the peer may have spoken first.
         running, reading = asyncio.create_task(opening.run()), asyncio.create_task(self._read())
         is_passed = False
@@ -90,7 +88,7 @@ class Session:
             running.result()
             is_passed = True
         finally:
-            self._opening, self._is_sifting = None, self._filters is not None
+            self._opening = None
             ended = {running} if is_passed else {running, reading}
             for task in ended:
                 task.cancel()
@@ -169,7 +167,7 @@ class Session:
         received = self.clock.now()
         self.last_frame_at = self.alive_at = received
         self.seen = self.clock.monotonic()
-        if self._is_sifting:
+        if self._opening is not None or self._filters is not None:  # each message has to be looked at
             self._sift(messages, received)
             return
         self.fed = self.seen

@@ -6,9 +6,8 @@ from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, quote_plus
 
-import orjson
-
 from runtime.failure import SocketLost
+from runtime.models.secrets import escaped
 from runtime.urls import MASK
 
 SHORTEST = 4  # what is shorter is no secret, and would be found everywhere
@@ -38,5 +37,4 @@ NO_VEIL = Veil()
 
 def _forms(secret: str) -> set[str]:
     """As it is, and as it is written in JSON, in a URL, in base64."""
-    escaped = orjson.dumps(secret).decode()[1:-1]
-    return {secret, escaped, quote(secret, safe=""), quote_plus(secret), b64encode(secret.encode()).decode()}
+    return {secret, escaped(secret), quote(secret, safe=""), quote_plus(secret), b64encode(secret.encode()).decode()}

@@ -58,11 +58,16 @@ def vitals_key(instance_id: str, page: int = 0) -> str:
     return f"{DaprConstants.VITALS_PREFIX}{instance_id}" + (f"+{page}" if page else "")
 
 
+def hashed_key(prefix: str, name: bytes, pages: int) -> str:
+    """The key among so many under which a name is found."""
+    return f"{prefix}{crc32(name) % pages}"
+
+
 def index_key(connection_id: str, shards: int) -> str:
     """The key of the index that lists this id; with one shard it is the seed's key."""
     if shards == 1:
         return DaprConstants.INDEX_KEY
-    return f"{DaprConstants.INDEX_SHARD_PREFIX}{crc32(connection_id.encode()) % shards}"
+    return hashed_key(DaprConstants.INDEX_SHARD_PREFIX, connection_id.encode(), shards)
 
 
 def index_keys(shards: int) -> list[str]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from zlib import crc32
 
 from pydantic import Field
 
-from runtime.models.constants import DaprConstants
+from runtime.models.constants import DaprConstants, hashed_key
 from runtime.models.wire import WireModel
 
 PAGES = 1024
@@ -188,4 +187,4 @@ class DialsPage(WireModel):
 
 def dials_key(remote: str) -> str:
     """The key under which a remote host is found, `name:port`: there are no more than so many."""
-    return f"{DaprConstants.DIALS_PREFIX}{crc32(remote.encode()) % PAGES}"
+    return hashed_key(DaprConstants.DIALS_PREFIX, remote.encode(), PAGES)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from runtime.models.dials import DialLimits
 from runtime.models.option_limits import OptionLimits
+from runtime.models.options import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ class Names:
 DEFAULT_NAMES = Names()
 
 
-MIB = 1024 * 1024
 # Measured on CPython 3.11: a process at rest takes 75 MB, and up to four bulk calls in flight of a megabyte in several
 # copies; an idle connection 20 KB, with TLS some 55.
 PROCESS_BYTES = 128 * MIB

@@ -57,7 +57,7 @@ def fill_url(url: str, values: Values) -> str:
 
 def fill_message(text: str, values: Values) -> str:
     """A message with its secrets: escaped as JSON has it, where the message is JSON."""
-    return _filled(text, values, _escaped if _is_json(text) else str)
+    return _filled(text, values, escaped if _is_json(text) else str)
 
 
 def _filled(text: str, values: Values, encode: Callable[[str], str]) -> str:
@@ -72,5 +72,6 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """A text as it stands between the quotes of a JSON string."""
     return orjson.dumps(value).decode()[1:-1]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from zlib import crc32
 
-from runtime.models.constants import DaprConstants
+from runtime.models.constants import DaprConstants, hashed_key
 from runtime.models.wire import WireModel
 
 PAGES = 1024
@@ -47,4 +46,4 @@ class TagMembers(WireModel):
 
 def tags_key(tag: str) -> str:
     """The key under which a tag, `key=value`, is found."""
-    return f"{DaprConstants.TAGS_PREFIX}{crc32(tag.encode(errors='surrogatepass')) % PAGES}"
+    return hashed_key(DaprConstants.TAGS_PREFIX, tag.encode(errors="surrogatepass"), PAGES)

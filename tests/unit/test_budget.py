@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from runtime.host.budget import Budget
-from runtime.models.limits import MIB, Limits
+from runtime.models.limits import Limits
+from runtime.models.options import MIB
 from tests.unit.faulty_publisher import Fault, FaultyPublisher, Kind
 from tests.unit.stream import Stage
 from tests.unit.world import World

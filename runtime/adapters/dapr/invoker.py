@@ -7,16 +7,14 @@ from dapr.proto.common.v1.common_pb2 import HTTPExtension, InvokeRequest, Invoke
 from dapr.proto.runtime.v1.invoke_pb2 import InvokeServiceRequest
 from google.protobuf.any_pb2 import Any as AnyValue
 
-from runtime.adapters.clock import SystemClock
 from runtime.adapters.dapr.channel import Sidecar
-from runtime.adapters.retry_after import parse_retry_after
+from runtime.adapters.retry_after import retry_after_s
 from runtime.errors import TransientError
 from runtime.sources import Answer
 
 _JSON = "application/json"
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 _HTTP_STATUS = "dapr-http-status"  # of an app with HTTP; the code says less: it is INTERNAL for a 400
-RETRY_AFTER_CAP_S = 86_400
 # What an app with gRPC says.
 _STATUS = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -52,6 +50,6 @@ class DaprInvoker:
             status = told.get(_HTTP_STATUS, "")
             if code in _AWAY and not status:
                 raise TransientError(f"the sidecar or the app {app} does not answer") from None
-            wait_s = parse_retry_after(told.get("retry-after"), now=SystemClock().now(), cap_s=RETRY_AFTER_CAP_S)
-            return Answer(int(status) if status.isdecimal() else _STATUS.get(code, 500), b"", wait_s)
+            number = int(status) if status.isdecimal() else _STATUS.get(code, 500)
+            return Answer(number, b"", retry_after_s(told.get("retry-after")))
         return Answer(200, answer.data.value)

@@ -9,8 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from runtime.adapters.clock import SystemClock
-from runtime.adapters.retry_after import parse_retry_after
+from runtime.adapters.retry_after import retry_after_s
 from runtime.errors import EventRefusedError, PermanentError, PublishError
 from runtime.models.events import Event
 from runtime.urls import mask_url
@@ -59,8 +58,7 @@ class HttpSink:
                 self._url, data=BytesIO(body), headers=headers, allow_redirects=False
             ) as answer:
                 status = answer.status
-                header = answer.headers.get("Retry-After")
-                retry_after = parse_retry_after(header, now=SystemClock().now(), cap_s=RETRY_AFTER_CAP_S)
+                retry_after = retry_after_s(answer.headers.get("Retry-After"), RETRY_AFTER_CAP_S)
         except TimeoutError:
             raise PublishError(f"{where} did not answer within {self._timeout_s:g} s", published=index) from None
         except (aiohttp.ClientError, OSError) as error:
