@@ -36,7 +36,7 @@ class PrometheusMeters(Collector):
         self._handovers: Counter[str] = Counter()
         self._published: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self._failures: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-        self._dropped = self._dead_letters = 0
+        self._dropped = self._dead_letters = self._exchanged = 0
         self._registry = CollectorRegistry(auto_describe=False)
         seconds = Histogram(
             f"{PREFIX}publish_seconds",
@@ -68,6 +68,9 @@ class PrometheusMeters(Collector):
 
     def handed_over(self, *, is_complete: bool) -> None:
         self._handovers["yes" if is_complete else "no"] += 1
+
+    def socket_exchanged(self) -> None:
+        self._exchanged += 1
 
     def redial_planned(self, failure: str) -> None:
         self._redials[failure] += 1
@@ -109,6 +112,7 @@ class PrometheusMeters(Collector):
         yield _counter(
             "handovers", "Epochs that ended in a handover, without a gap or with one.", self._handovers, "complete"
         )
+        yield _counter("exchanges", "Sockets that were due and exchanged for new ones.", self._exchanged)
         yield _counter("reconnects", "Tries to connect again, by what went wrong.", self._redials, "failure")
         yield _commands(self._commands)
         yield _counter("dead_letters", "What was refused for good.", self._dead_letters)

@@ -22,7 +22,7 @@ from runtime.models.outcome import Outcome, OutcomeStatus
 from runtime.models.wire import format_time
 from runtime.ports import Socket
 
-RETRY_S = 1.0
+RETRY_S, REST_S, LOOK_EVERY_S = 1.0, 10.0, 0.1
 ANSWER_KEPT_BYTES = 64 * 1024
 Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 
@@ -70,6 +70,14 @@ class Courier:
         """There is a socket to send on."""
         self._socket = socket
         self.wake()
+
+    async def rest(self) -> None:
+        """Send nothing more on this socket. Returns when no answer is to come on it, or none has come for long."""
+        self._socket = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_S):
+                while self._waiting:
+                    await self.tools.clock.sleep(LOOK_EVERY_S)
 
     def disconnected(self) -> None:
         """There is none. Requests without an answer will be sent again on the next one."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
-from enum import Enum
 
 from runtime import ownership
 from runtime.backoff import Backoff
 from runtime.errors import OwnershipLostError
 from runtime.host.blind import Blind
 from runtime.host.courier import Courier
+from runtime.host.farewell import Farewell, WayOut
 from runtime.host.flag import Flag
 from runtime.host.handover import LOOK_EVERY_S, Arrival, Departure, Ending
 from runtime.host.interruptible import Interruptible
-from runtime.host.life import Farewell, Life
+from runtime.host.life import Life
 from runtime.host.queue import FrameQueue
 from runtime.host.reporter import Reporter
 from runtime.host.tools import Tools
@@ -24,14 +24,6 @@ from runtime.models.status import ConnectionStatus
 from runtime.reconnect import keep_alive
 
 _S = ConnectionStatus
-
-
-class _WayOut(Enum):
-    """Why this owner lets go."""
-
-    LOST = "another owns the connection, or nobody"
-    STOPPING = "the record is left for the next owner"
-    LEFT = "the host that it was handed over to has it"
 
 
 @dataclass(slots=True)
@@ -53,7 +45,7 @@ class Keeper:
     _departure: Departure | None = None
     _moving: asyncio.Task[None] | None = None
     _group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
-    _way_out: _WayOut | None = None
+    _way_out: WayOut | None = None
     _is_suspended: bool = False
     _lives: Interruptible = field(default_factory=Interruptible)
     _is_changed: bool = False  # so that the generation has to end
@@ -65,7 +57,7 @@ class Keeper:
         is_arriving = record.handover is not None
         since = None if is_arriving else record.read_until
         blind = Blind(tools.announcer, tools.clock, since, is_inherited=since is not None)
-        self.life = Life(tools, record, self.queue, self.courier, self.reporter, blind, is_arriving)
+        self.life = Life(tools, record, self.queue, self.courier, self.reporter, blind, is_arriving, self._may_exchange)
         if is_arriving:
             self._arrival = Arrival(tools, record, self.update)
             self.queue.hold()
@@ -86,7 +78,7 @@ class Keeper:
             if self._departure.is_taken and record is not None:
                 self._follow(record)
                 return
-        if self._way_out is _WayOut.LEFT:
+        if self._way_out is WayOut.LEFT:
             return
         if record is None or ownership.owner_of(record) != ownership.owner_of(before):
             self.lose()
@@ -112,7 +104,7 @@ class Keeper:
     @property
     def can_move(self) -> bool:
         """Whether another host could take it over without a gap."""
-        is_at_rest = not (self.is_moving or self._is_changed) and self._may_act()
+        is_at_rest = self._may_exchange() and not self.life.is_exchanging
         return is_at_rest and self.life.session is not None and self.record.auto_reconnect
 
     @property
@@ -122,14 +114,14 @@ class Keeper:
 
     def lose(self) -> None:
         """Another owns the connection now, or nobody: close, and write nothing."""
-        self._go(_WayOut.LOST)
+        self._go(WayOut.LOST)
         self._has_arrived.set()
 
     def drain(self) -> None:
         """Close with 1001 and leave the record for the next owner."""
         is_taken = self._departure is not None and self._departure.is_taken
         self.life.farewell = Farewell.STOPPING
-        self._go(_WayOut.LEFT if is_taken else _WayOut.STOPPING)
+        self._go(WayOut.LEFT if is_taken else WayOut.STOPPING)
 
     def suspend(self) -> None:
         """Close until the lease is held again, and the record was read after that."""
@@ -164,16 +156,16 @@ class Keeper:
         while True:
             reason = await self._generation()
             record, blind = self.record, self.life.blind
-            if self._way_out is _WayOut.LEFT:
+            if self._way_out is WayOut.LEFT:
                 await self._leave()
                 return
-            if self._way_out is _WayOut.LOST:
+            if self._way_out is WayOut.LOST:
                 self.queue.forget_held()
                 return
             if not self._has_arrived.is_set() and (self._way_out is not None or not record.is_wanted):
                 await self._has_arrived.wait()  # what the host before has read comes first
                 continue
-            if self._way_out is _WayOut.STOPPING:
+            if self._way_out is WayOut.STOPPING:
                 await self._release()
                 return
             if reason is not None or not record.is_wanted:
@@ -217,7 +209,10 @@ class Keeper:
         is_taken = departure is not None and departure.is_taken
         return tenure.is_held() and self.term == tenure.term and not is_taken
 
-    def _go(self, way_out: _WayOut) -> None:
+    def _may_exchange(self) -> bool:
+        return not (self.is_moving or self._is_changed) and self._may_act()
+
+    def _go(self, way_out: WayOut) -> None:
         self._way_out = way_out
         self._change()
 
@@ -261,7 +256,7 @@ class Keeper:
     def _part(self) -> None:
         self._stop_moving()
         self.life.farewell = Farewell.MOVED
-        self._go(_WayOut.LEFT)
+        self._go(WayOut.LEFT)
 
     async def _release(self) -> None:
         """Publish what was read, and leave the record for the next owner."""

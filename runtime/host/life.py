@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum
 
 from runtime.backoff import Retry
 from runtime.failure import DialError, Failure, FailureKind, SocketLost
 from runtime.host.blind import Blind
 from runtime.host.courier import Courier
-from runtime.host.preparation import Prepared
+from runtime.host.exchange import Exchange, Successor
+from runtime.host.farewell import Farewell
+from runtime.host.held import Held
+from runtime.host.line import Line, dial
 from runtime.host.publisher import DaprPublisher
 from runtime.host.queue import FrameQueue
-from runtime.host.remote import Wait, remote_of
+from runtime.host.remote import Wait
 from runtime.host.reporter import Reporter
 from runtime.host.session import Session
 from runtime.host.tools import Tools
 from runtime.models.connection import HeldConnection, WebSocketConnection
 from runtime.models.status import ConnectionStatus
-from runtime.ports import Socket, Vitals
+from runtime.ports import Vitals
 from runtime.reconnect import LifeEnded
 
-
-class Farewell(Enum):
-    """Why we close a socket: the close code and reason for the peer."""
-
-    ASKED = (1000, "")
-    STOPPING = (1001, "the manager is stopping")
-    MOVED = (1000, "handed over")
-    CUT = (None, "")
+CUT_SHORT = "closed before all was read"
 
 
 @dataclass(slots=True)
@@ -40,6 +36,7 @@ class Life:
     `reading`: the session of the socket that is open; `session`: the same, once its opening script has passed.
 
     `is_arriving`: the host before still publishes, so that nobody knows yet up to when all is published.
+    `may_exchange`: whether this is the time to exchange the socket for a new one.
     """
 
     tools: Tools
@@ -49,6 +46,7 @@ class Life:
     reporter: Reporter
     blind: Blind
     is_arriving: bool
+    may_exchange: Callable[[], bool] = lambda: True
     farewell: Farewell = Farewell.ASKED
     reading: Session | None = None
     session: Session | None = None
@@ -60,6 +58,7 @@ class Life:
     _filtered: int = 0
     _received_before: int = 0  # under epochs that this keeper had earlier
     _filtered_before: int = 0
+    _exchange: Exchange | None = None
 
     def __post_init__(self) -> None:
         record = self.record
@@ -110,41 +109,45 @@ class Life:
         """By this keeper, left out as the options say."""
         return self._filtered_before + self.vitals().filtered
 
+    @property
+    def is_exchanging(self) -> bool:
+        """Whether the socket is about to be exchanged for one that is open already."""
+        return self._exchange is not None and self._exchange.ready is not None
+
     async def run(self) -> None:
-        """One socket: dial, open, read until it is lost. Raises LifeEnded."""
-        record, clock = self.record, self.tools.clock
+        """Dial, open, read until the socket is lost, or the last of those it was exchanged for. Raises LifeEnded."""
+        clock = self.tools.clock
         started = clock.monotonic()
         connected = False
         try:
-            prepared, socket = await self._dial(record)
+            line = await dial(self.tools, self.record, self._wait)
         except DialError as error:
-            self.tools.preparation.heed(record, error.failure)
             raise LifeEnded(self._final(error.failure)) from None
-        topic = self.record.topic  # it may have changed meanwhile
-        session = Session(socket, prepared.options, self.publisher, self.queue, clock, topic, self.courier)
+        session = self._session_of(line)
+        session.topic, session.courier = self.record.topic, self.courier  # the topic may have changed meanwhile
         self.reading = session
+        self._exchange = self._exchange_of(session)
         try:
             await session.open()
             connected, started = True, clock.monotonic()
             self._connected(session)
-            await session.run()
+            while (successor := await self._read(session, line)) is not None:
+                session, line, started = successor.session, successor.line, clock.monotonic()
+                await self._begin_turn(successor)
         except SocketLost as lost:
-            lost = prepared.secrets.over(lost)  # under its name: another would hold it, and its traceback this frame
+            lost = line.heed(lost)  # under its name: another would hold it, and its traceback this frame
             self._disconnected(session, lost, connected=connected)
-            self.tools.dials.heed(prepared.url, lost.failure)
-            self.tools.preparation.heed(record, lost.failure)
             lived = clock.monotonic() - started if connected else 0
             raise LifeEnded(self._final(lost.failure), lived) from None
         except asyncio.CancelledError:
             await self._close(session, connected=connected)
             raise
         finally:
+            self._let_go(session)
             self.session = self.reading = None
-            self._last_frame_at = session.last_frame_at or self._last_frame_at
-            self._unpublished += session.unpublished
-            self._filtered += session.filtered
-            self.record.attach()
-            socket.close_now()
+            if self._exchange is not None:
+                self._exchange.end()
+                self._exchange = None
 
     async def until_published(self) -> None:
         """Return when all that was read is published, and all gaps: the next owner may not publish before that."""
@@ -183,30 +186,66 @@ class Life:
         if self.session is not None:
             self.courier.connected(self.session.socket)
 
-    async def _dial(self, record: WebSocketConnection) -> tuple[Prepared, Socket]:
-        """Prepare, and dial in turn; after a wait prepare anew: a token may live for seconds. Raises DialError."""
-        tools = self.tools
-        prepared = await tools.preparation.prepare(record)
-        try:
-            while True:
-                async with tools.dials.turn(prepared.url, self._wait) as turn:
-                    remote = remote_of(prepared.url)
-                    if turn.has_waited:
-                        prepared = await tools.preparation.prepare(record)
-                    if remote_of(prepared.url) == remote:  # else this is the turn of another one
-                        return prepared, await self._dial_now(prepared, record)
-        finally:
-            self.waiting = None
+    def _session_of(self, line: Line) -> Session:
+        return Session(line.socket, line.prepared.options, self.publisher, self.queue, self.tools.clock, None)
 
-    async def _dial_now(self, prepared: Prepared, record: WebSocketConnection) -> Socket:
+    def _exchange_of(self, session: Session) -> Exchange | None:
+        """What exchanges it when it is due; None where it never is, or may not overlap with another."""
+        options, record = session.options, self.record
+        if not (options.max_age_s or options.rotate_on is not None) or not (options.overlap and record.auto_reconnect):
+            return None
+        exchange = Exchange(self.tools, record.id, options, self._open_next, self.may_exchange, self.courier.rest)
+        exchange.watch(session)
+        return exchange
+
+    async def _open_next(self) -> tuple[Line, Session]:
+        """A socket that is open while another one is read. Raises DialError, SocketLost."""
+        line = await dial(self.tools, self.record, lambda wait: None)
+        session = self._session_of(line)
+        session.held = Held(self.queue)
+        is_open = False
         try:
-            return await self.tools.dialer.dial(prepared.url, record.options, prepared.handshake)
-        except DialError as error:
-            self.tools.dials.heed(prepared.url, error.failure)
-            raise
+            await session.open()
+            is_open = True
+        except SocketLost as lost:
+            lost = line.heed(lost)
+            raise lost from None
+        finally:
+            if not is_open:
+                session.abandon()
+        return line, session
+
+    async def _read(self, session: Session, line: Line) -> Successor | None:
+        """Until there is a successor, and then to its end. Raises SocketLost."""
+        try:
+            await session.run()
+        except SocketLost as lost:
+            if not self.is_exchanging:
+                raise
+            lost = line.heed(lost)
+            is_complete, reason = lost.complete, str(lost)
+        else:
+            self.courier.disconnected()
+            is_complete, reason = await session.finish(*Farewell.EXCHANGED.value), CUT_SHORT
+        if not is_complete:
+            self.blind.begin(session.alive_at, reason)
+        self._let_go(session)
+        return self._exchange.ready if self._exchange is not None else None
+
+    async def _begin_turn(self, successor: Successor) -> None:
+        session = successor.session
+        assert self._exchange is not None
+        self._exchange.watch(session)
+        self.reading = session
+        self._attach(session)
+        self.blind.announce(self.record)
+        self.reporter.exchanged(self.record, successor.why)
+        self.tools.meters.socket_exchanged()
+        self.courier.connected(session.socket)
+        await session.begin_turn(self.record.topic, self.courier)
 
     def _wait(self, wait: Wait | None) -> None:
-        """The dial has to wait for its turn, which is told once; None: no longer."""
+        """The dial has to wait for its turn, which is told once; None: it does not any more."""
         before, self.waiting = self.waiting, wait
         if wait is not None and (before is None or before.why != wait.why):
             self.reporter.wait(self.record, wait)
@@ -216,14 +255,25 @@ class Life:
         return failure if self.record.auto_reconnect else Failure(FailureKind.FORBIDDEN, failure.reason)
 
     def _connected(self, session: Session) -> None:
-        self.session = session
-        reading = asyncio.current_task()
-        self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
-        self.connected_at = session.opened_at
+        self._attach(session)
         read_until = self.record.read_until if self.is_arriving else self.blind.since
         self.blind.announce(self.record, session.opened_at)
         self.reporter.enter(self.record, ConnectionStatus.CONNECTED, read_until)
         self.courier.connected(session.socket)
+
+    def _attach(self, session: Session) -> None:
+        self.session, self.connected_at = session, session.opened_at
+        reading = asyncio.current_task()
+        self.record.attach(websocket=session.socket, cancellation=reading, receive_task=reading)
+
+    def _let_go(self, session: Session) -> None:
+        """It is read no more, and counts no more."""
+        self._last_frame_at = session.last_frame_at or self._last_frame_at
+        self._unpublished += session.unpublished
+        self._filtered += session.filtered
+        session.unpublished = session.filtered = 0
+        self.record.attach()
+        session.socket.close_now()
 
     def _disconnected(self, session: Session, lost: SocketLost | None, *, connected: bool) -> None:
         self.courier.disconnected()
@@ -237,8 +287,10 @@ class Life:
         if self.farewell is Farewell.MOVED and connected:
             self.courier.disconnected()
             if not await session.finish(code, reason):
-                self.blind.begin(session.alive_at, "closed before all was read")
+                self.blind.begin(session.alive_at, CUT_SHORT)
             return
         self._disconnected(session, None, connected=connected)
         if code is not None:
             await session.socket.close(code, reason)
+            if self._exchange is not None and self._exchange.ready is not None:
+                await self._exchange.ready.session.socket.close(code, reason)

@@ -134,6 +134,10 @@ class FrameQueue:
         self._tell_drop()  # there may be nothing left to take
         self._settle()
 
+    def could_hold(self, count: int, size_bytes: int) -> bool:
+        """Whether the bounds of a queue allow one message more beside these."""
+        return count < self._max_messages and size_bytes < self._max_bytes and not (count and self.budget.is_spent)
+
     async def wait_for_room(self) -> None:
         """Return when there is room again."""
         try:

@@ -92,6 +92,10 @@ class Reporter:
         if self._written is not None and self.status is not ConnectionStatus.DISCONNECTED:
             self.tools.writer.put(record.id, self._written)
 
+    def exchanged(self, record: WebSocketConnection, why: str) -> None:
+        """The connection has another socket, and is as it was."""
+        self.tools.announcer.status(record, self.status, reason=f"its socket was exchanged for a new one: {why}")
+
     def go_on(self, record: WebSocketConnection, read_until: datetime | None) -> None:
         """The connection is owned under another epoch, and is as it was."""
         reason = "the other host did not connect in time"

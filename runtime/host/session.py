@@ -11,9 +11,11 @@ from itertools import islice
 
 from runtime.failure import SocketLost
 from runtime.host.courier import Courier
+from runtime.host.farewell import Farewell
 from runtime.host.filters import Filters
 from runtime.host.flag import Flag
 from runtime.host.heartbeat import Beat
+from runtime.host.held import Held
 from runtime.host.interruptible import Interruptible
 from runtime.host.keepalive import Keepalive
 from runtime.host.opening import Opening
@@ -29,7 +31,7 @@ class Session:
     """Reads one socket until it is lost. `topic` may change at any time and holds from the next frame.
 
     `on_due`: told why, once, when the socket is to be exchanged for a new one; without it the socket is then closed in
-    order. `opened_at`: since then it is read.
+    order. `held`: takes what comes before `begin_turn`. `opened_at`: since then it is read.
     """
 
     socket: Socket
@@ -40,6 +42,7 @@ class Session:
     topic: str | None
     courier: Courier | None = None
     on_due: Callable[[str], None] | None = None
+    held: Held | None = None
     opened_at: datetime = field(init=False)
     alive_at: datetime = field(init=False)
     last_frame_at: datetime | None = None
@@ -71,7 +74,7 @@ class Session:
             return
         options = self.options
         opening = Opening(
-            steps, self.socket, self.clock, options.connect_timeout_s, options.opening_delay_s, lambda: self.is_paused
+            steps, self.socket, self.clock, options.connect_timeout_s, options.opening_delay_s, self._waits_for_room
         )
         self._opening = opening
         # In this order: it listens before anything is read, since the peer may have spoken first.
@@ -99,13 +102,13 @@ class Session:
         self._reading, self.fed = reading, self.clock.monotonic()
 
     async def run(self) -> None:
-        """Read until the socket is lost: always raises SocketLost, unless cancelled.
+        """Read until the socket is lost, which raises SocketLost, or until `leave`.
 
         In the task that calls it, where the opening script has not begun to read: others are only made for what is
         asked for. Not a TaskGroup: that of Python 3.11 loses a cancellation that meets a failure, and the socket would
         be dialled again instead of let go.
         """
-        keepalive = Keepalive(self.socket, self.options, self.clock, self, self._lose)
+        keepalive = Keepalive(self.socket, self.options, self.clock, self, self.lose)
         helpers = self._helpers()
         keepalive.start()
         try:
@@ -116,8 +119,27 @@ class Session:
                 helper.cancel()
             if helpers:
                 await asyncio.wait(helpers)
-        assert self._fault is not None
-        raise self._fault
+        if self._fault is not None:
+            raise self._fault
+
+    def leave(self) -> None:
+        """End `run`: `finish` will read the rest."""
+        self._reader.interrupt()
+
+    async def begin_turn(self, topic: str | None, courier: Courier | None) -> None:
+        """Publish what was held back, and from now on all that comes."""
+        self.topic, self.courier = topic, courier
+        if self.held is not None:
+            await self.held.pass_on(self._publish, self.queue.wait_for_room)
+            self.held = None
+
+    def abandon(self) -> None:
+        """Cut a socket whose turn never comes."""
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            self._reading.exception()  # or it would be complained of
+        if self.held is not None:
+            self.held.forget()
+        self.socket.close_now()
 
     def _helpers(self) -> list[asyncio.Task[None]]:
         helpers = []
@@ -132,9 +154,10 @@ class Session:
     def _helper_ended(self, helper: asyncio.Task[None]) -> None:
         error = None if helper.cancelled() else helper.exception()
         if error is not None:
-            self._lose(error)
+            self.lose(error)
 
-    def _lose(self, fault: BaseException) -> None:
+    def lose(self, fault: BaseException) -> None:
+        """End `run` with this."""
         if self._fault is None:
             self._fault = fault
             self._reader.interrupt()
@@ -156,7 +179,16 @@ class Session:
         return isinstance(error, SocketLost) and error.complete
 
     async def _read(self) -> None:
-        await self.socket.receive(self._take, self.queue.wait_for_room)
+        await self.socket.receive(self._take, self._until_room)
+
+    def _waits_for_room(self) -> bool:
+        """Whether reading goes on soon: where messages are held back, there is no room before their turn."""
+        return self.is_paused and self.held is None
+
+    async def _until_room(self) -> None:
+        if self.held is not None:
+            await self.held.has_turn.wait()
+        await self.queue.wait_for_room()
 
     def _take(self, messages: deque[str | bytes]) -> None:
         """Publish as many as there is room for.
@@ -173,15 +205,25 @@ class Session:
         self.fed = self.seen
         courier = self.courier
         heard = list(messages) if courier is not None and courier.is_listening else []
+        self._pass_on(messages, received)
+        self.is_paused = bool(messages)
+        for message in heard[: len(heard) - len(messages)]:
+            assert courier is not None
+            courier.hear(message)
+
+    def _pass_on(self, messages: deque[str | bytes], received: datetime) -> None:
+        if self.held is not None:
+            self.held.keep(messages, received)
+        else:
+            self._publish(messages, received)
+
+    def _publish(self, messages: deque[str | bytes], received: datetime) -> None:
+        """As many as there is room for; the others are left."""
         if self.topic is None:
             self.unpublished += len(messages)
             messages.clear()
         else:
             self.publisher.publish(messages, received, self.topic)
-        self.is_paused = bool(messages)
-        for message in heard[: len(heard) - len(messages)]:
-            assert courier is not None
-            courier.hear(message)
 
     def _sift(self, messages: deque[str | bytes], received: datetime) -> None:
         """As the rest of `_take`, where each message has to be looked at: once, also if there is no room for it yet."""
@@ -201,11 +243,7 @@ class Session:
                 kept.append(message)
             else:
                 self.filtered += 1
-        if self.topic is None:
-            self.unpublished += len(kept)
-            kept.clear()
-        else:
-            self.publisher.publish(kept, received, self.topic)
+        self._pass_on(kept, received)
         messages.clear()
         messages.extend(kept)
         self._sifted = len(kept)
@@ -222,4 +260,4 @@ class Session:
         if self.on_due is not None:
             self.on_due(why)
         else:
-            await self.socket.close(1000, "exchanged for a new one", is_read=True)
+            await self.socket.close(*Farewell.EXCHANGED.value, is_read=True)
