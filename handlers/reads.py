@@ -68,8 +68,6 @@ async def read_connection(query: ConnectionQuery, context: Context) -> dict[str,
         "sequence": vitals.sequence if vitals is not None else None,
         "framesWithoutTopic": vitals.unpublished if vitals is not None else None,
         "framesFiltered": vitals.filtered if vitals is not None else None,
-        "queuedMessages": vitals.queued_messages if vitals is not None else None,
-        "queuedBytes": vitals.queued_bytes if vitals is not None else None,
         "waitsUntil": format_time(vitals.waits_until) if vitals is not None and vitals.waits_until else None,
         "waitsFor": vitals.waits_for if vitals is not None else None,
     }
@@ -147,5 +145,7 @@ def _view(record: WebSocketConnection, vitals: Vitals | None, *, full: bool = Fa
         "createdAt": format_time(record.created_at),
         "updatedAt": format_time(record.updated_at) if record.updated_at else None,
         "lastFrameAt": format_time(last) if last else None,
+        "queuedMessages": vitals.queued_messages if vitals is not None else None,
+        "queuedBytes": vitals.queued_bytes if vitals is not None else None,
     }
     return view | {"options": record.options.to_wire()} if full else view

@@ -120,7 +120,8 @@ async def start_embedded(
 def _sink(settings: Settings) -> Sink:
     if settings.sink == "stdout":
         return StdoutSink()
-    return HttpSink(settings.sink, settings.sink_mode, SOURCE, settings.pubsub)
+    extensions = settings.sink_extensions()
+    return HttpSink(settings.sink, settings.sink_mode, SOURCE, settings.pubsub, extensions=extensions)
 
 
 def _lost_lines(lost: int) -> bytes:

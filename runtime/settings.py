@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
+from runtime.adapters.embedded.sink_extensions import read_overrides
 from runtime.guard_settings import PREFIX, Name
 from runtime.guard_settings import EndpointSettings as EndpointSettings
 from runtime.guard_settings import GuardSettings as GuardSettings
@@ -50,6 +51,12 @@ class Settings(LimitSettings, SourceSettings, GuardSettings):
         description="stdout, or a URL that takes CloudEvents; also by K_SINK",
     )
     sink_mode: Literal["binary", "structured"] = Field("binary", description="how CloudEvents are posted")
+    sink_overrides: str | None = Field(
+        None,
+        validation_alias=AliasChoices("WSM_SINK_OVERRIDES", "K_CE_OVERRIDES"),
+        description='attributes that each posted CloudEvent gets: {"extensions": {"team": "feeds"}}; '
+        "also by K_CE_OVERRIDES",
+    )
     app_port: int = Field(
         6001,
         ge=0,
@@ -141,6 +148,12 @@ class Settings(LimitSettings, SourceSettings, GuardSettings):
             raise ValueError("must be stdout, or a URL that starts with http:// or https://")
         return value
 
+    @field_validator("sink_overrides")
+    @classmethod
+    def _overrides_can_be_read(cls, value: str | None) -> str | None:
+        read_overrides(value or "")
+        return value
+
     @model_validator(mode="after")
     def _timers_and_mode_fit(self) -> Self:
         if self.profile is Profile.EMBEDDED and self.mode is not Mode.ALL:
@@ -150,6 +163,10 @@ class Settings(LimitSettings, SourceSettings, GuardSettings):
             beat = f"--heartbeat-interval-s ({heartbeat_interval_s:g})"
             raise ValueError(f"--lease-s ({self.lease_s:g}) must be at least three times {beat}")
         return self
+
+    def sink_extensions(self) -> dict[str, str]:
+        """What each posted CloudEvent gets besides its own attributes."""
+        return read_overrides(self.sink_overrides or "")
 
     def app_token(self) -> str | None:
         """The app's token in clear."""

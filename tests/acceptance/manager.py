@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ CALLS_AT_ONCE = 16
 
 def environment() -> dict[str, str]:
     """That of this process, without what would steer a manager."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("WSM_", "DAPR_", "K_SINK"))}
+    return {k: v for k, v in os.environ.items() if not k.startswith(("WSM_", "DAPR_", "K_SINK", "K_CE_"))}
 
 
 class ManagerProcess:
     """A manager on a data folder, with its output in a file, or in a pipe that nobody reads until the test does."""
 
-    def __init__(self, folder: Path, *args: str, piped: bool = False) -> None:
-        self.folder, self.args, self.piped = folder, args, piped
+    def __init__(self, folder: Path, *args: str, piped: bool = False, env: Mapping[str, str] | None = None) -> None:
+        self.folder, self.args, self.piped, self.env = folder, args, piped, dict(env or {})
         self.out = folder / "out.ndjson"
         self.log = folder / "log.ndjson"
         self.port = 0
@@ -46,7 +46,7 @@ class ManagerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if self.piped else out,
                 stderr=log,
-                env=environment(),
+                env=environment() | self.env,
             )
         for _ in range(400):
             for line in self.log.read_bytes()[before:].splitlines():
@@ -138,9 +138,11 @@ class ManagerProcess:
 
 
 @asynccontextmanager
-async def managing(folder: Path, *args: str, piped: bool = False) -> AsyncIterator[ManagerProcess]:
+async def managing(
+    folder: Path, *args: str, piped: bool = False, env: Mapping[str, str] | None = None
+) -> AsyncIterator[ManagerProcess]:
     """Run a manager; it is gone at the end."""
-    manager = ManagerProcess(folder, *args, piped=piped)
+    manager = ManagerProcess(folder, *args, piped=piped, env=env)
     await manager.start()
     try:
         yield manager

@@ -165,3 +165,37 @@ def test_what_is_exported_leaves_out_defaults_and_applies_as_no_change():
     assert items[0]["options"] == {"pingIntervalS": 3}
     text = yaml.safe_dump({"connections": items}, allow_unicode=True).encode()
     assert {change.what for change in plan(read_connections(text), views, prune=True)} == {"unchanged"}
+
+
+DISCONNECT = ("disconnect", {"id": "a", "keep": True})
+
+
+def test_what_is_kept_without_a_socket_is_exported_as_that_and_made_so_elsewhere():
+    (item,) = exported([view(desired="disconnected")])
+    assert item == {**A, "disconnected": True}
+    change = only(plan(read(item), [], prune=False))
+    assert [name for name, _ in change.commands] == ["connect", "disconnect"]
+    assert change.commands[1] == DISCONNECT
+    assert "disconnected" not in change.commands[0][1]
+    assert exported([view(desired="connected")]) == [A]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "desired", "made"),
+    [
+        ({}, "disconnected", []),
+        ({"disconnected": True}, "disconnected", []),
+        ({"disconnected": False}, "connected", []),
+        ({"disconnected": True}, "connected", [DISCONNECT]),
+        ({"disconnected": False}, "disconnected", [("reconnect", {"id": "a"})]),
+    ],
+)
+def test_a_file_that_does_not_speak_of_it_leaves_a_kept_connection_as_it_is(
+    wanted: dict[str, Any], desired: str, made: list[Any]
+):
+    assert commands({**A, **wanted}, view(desired=desired)) == made
+
+
+def test_a_new_address_of_a_kept_connection_does_not_wake_it():
+    made = commands({**A, "url": "ws://b.example/", "disconnected": True}, view(desired="disconnected"))
+    assert [name for name, _ in made] == ["connect", "disconnect"]

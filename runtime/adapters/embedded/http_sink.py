@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import aiohttp
+import orjson
 
 from runtime.adapters.retry_after import retry_after_s
 from runtime.errors import EventRefusedError, PermanentError, PublishError
@@ -22,7 +23,10 @@ _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%'
 
 
 class HttpSink:
-    """Posts to one URL. 2xx arrived; 400, 413, 415 and 422 refuse the event for itself; all else is tried again."""
+    """Posts to one URL. 2xx arrived; 400, 413, 415 and 422 refuse the event for itself; all else is tried again.
+
+    `extensions`: attributes that each CloudEvent gets besides its own; what is published raw has none.
+    """
 
     lanes = 16
 
@@ -33,10 +37,13 @@ class HttpSink:
         source: str,
         pubsub: str,
         *,
+        extensions: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         _check(url)
         self._url, self._mode, self._source, self._pubsub, self._timeout_s = url, mode, source, pubsub, timeout_s
+        self._extensions = dict(extensions or {})
+        self._tail = b",%b}" % orjson.dumps(self._extensions)[1:-1] if self._extensions else b"}"
         self._session: aiohttp.ClientSession | None = None
 
     async def write(self, events: Sequence[Event], documents: Sequence[bytes]) -> None:
@@ -73,8 +80,8 @@ class HttpSink:
         if event.is_raw:
             return document, {"Content-Type": event.content_type}
         if self._mode == "structured":
-            return document, {"Content-Type": "application/cloudevents+json"}
-        attributes = event.attributes(self._source, self._pubsub)
+            return document[:-1] + self._tail, {"Content-Type": "application/cloudevents+json"}
+        attributes = event.attributes(self._source, self._pubsub) | self._extensions
         headers = {"Content-Type": attributes.pop("datacontenttype")}
         headers |= {f"ce-{name}": quote(value, safe=_SAFE) for name, value in attributes.items() if value}
         return event.data, headers
