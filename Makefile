@@ -55,6 +55,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 		--extra dev -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+		--no-annotate -c requirements.lock -o deploy/image.lock pyproject.toml
+	echo hatchling | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --no-annotate -c requirements.lock -o deploy/image-build.lock -
 
 clean:
 	rm -rf $(VENV)
