@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo run test check bench sidecar up down lock clean
+.PHONY: demo run test check verify fuzz bench sidecar kustomize up down lock clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/wsm demo
@@ -12,7 +12,7 @@ run: $(VENV)/.installed
 	@$(BIN)/wsm run $(ARGS)
 
 # make test ARGS="tests/unit -k sweep" runs a part, without coverage.
-test: $(VENV)/.installed sidecar
+test: $(VENV)/.installed sidecar kustomize
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
@@ -27,6 +27,10 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All files of deployment, without a cluster: parsed, against schemas, and names, ports and secrets against each other.
+verify: $(VENV)/.installed sidecar kustomize
+	@$(BIN)/python -m deploy.verify
+
 # make bench ONLY=throughput JSON=figures.json measures one group of rows, and writes them to a file too. Groups that take
 # long are measured only so: BENCHMARKS.md names them.
 bench: $(VENV)/.installed sidecar
@@ -35,6 +39,10 @@ bench: $(VENV)/.installed sidecar
 # A Dapr sidecar in the user's cache folder, built once (about 6 minutes), unless a supported one is on PATH.
 sidecar:
 	@deploy/sidecar/build.sh
+
+# Renders the overlays of Kubernetes; built once in the user's cache folder.
+kustomize:
+	@deploy/kubernetes/kustomize/build.sh
 
 # The local set on real sidecars, in the background: make up HOSTS=2
 up: $(VENV)/.installed sidecar

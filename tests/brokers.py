@@ -41,7 +41,7 @@ def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[Broker]:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     options += ["--appendonly", "yes", "--appendfsync", "always"] if keeps else ["--appendonly", "no"]
     process = Process("redis", [program, *options], folder, lambda: is_open(port))
-    with _started(process):
+    with started(process):
         yield Broker(port, {"REDIS_HOST": f"127.0.0.1:{port}"}, process)
 
 
@@ -51,7 +51,7 @@ def running_mosquitto(folder: Path) -> Iterator[Broker]:
     program = find_program("mosquitto", "apt-get install mosquitto", "/usr/sbin")
     (port,) = free_ports(1)
     process = Process("mosquitto", [program, "-p", str(port)], folder, lambda: is_open(port))
-    with _started(process):
+    with started(process):
         yield Broker(port, {"MQTT_URL": f"mqtt://127.0.0.1:{port}"}, process)
 
 
@@ -87,7 +87,7 @@ def running_postgres() -> Iterator[Broker]:
         assert made.wait_ended() == 0, made.tail()
         options = ["-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
         process = Process("postgres", [*as_user, postgres, "-D", str(data), *options], folder, lambda: is_open(port))
-        with _started(process, signal.SIGINT):
+        with started(process, signal.SIGINT):
             url = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
             yield Broker(port, {"POSTGRES_CONNECTION_STRING": url}, process)
     finally:
@@ -109,7 +109,7 @@ def running_moto(folder: Path) -> Iterator[Broker]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    with _started(process):
+    with started(process):
         yield Broker(port, env, process)
 
 
@@ -163,7 +163,7 @@ def _mqtt(kind: int, body: bytes) -> bytes:
 
 
 @contextmanager
-def _started(process: Process, number: int | None = None) -> Iterator[None]:
+def started(process: Process, number: int | None = None) -> Iterator[None]:
     """Run it for the block; end it by a signal, or kill it."""
     try:
         process.start()

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.brokers import Broker, running_mosquitto, running_moto, running_postgres, running_redis
+from tests.message_brokers import running_kafka, running_nats, running_rabbitmq
 
 settings.register_profile("busy", deadline=None)  # machines that run tests are busy
 settings.load_profile("busy")
@@ -43,6 +44,27 @@ def postgres() -> Iterator[Broker]:
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One AWS for all tests; its tables and queues are made by whoever needs them."""
     with running_moto(tmp_path_factory.mktemp("moto")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One RabbitMQ for all tests that do not stop it."""
+    with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One NATS with JetStream for all tests that do not stop it; its streams are made by whoever needs them."""
+    with running_nats(tmp_path_factory.mktemp("nats")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One Kafka for all tests that do not stop it."""
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
 
 

@@ -7,6 +7,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
+import orjson
 import typer
 
 from runtime.cli.arguments import Id, Json, TagOption, message_of, options_of, tags_of
@@ -111,6 +112,10 @@ def request(
     match: Annotated[
         str | None, typer.Option(metavar="JSON-POINTER", help="where the answer repeats the message")
     ] = None,
+    equals: Annotated[
+        str | None, typer.Option(metavar="JSON", help="what is there instead; what is no JSON is a text")
+    ] = None,
+    contains: Annotated[str | None, typer.Option(metavar="TEXT", help="what the answer holds")] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="longest wait for the answer")] = None,
     reply_topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="for the answer")] = None,
     as_json: Json = False,
@@ -119,13 +124,23 @@ def request(
     body = {
         "id": id_,
         "message": message_of(text, None, binary=False),
-        "match": {"pointer": match} if match is not None else None,
+        "match": {"pointer": match, "equals": _value_of(equals), "contains": contains},
         "timeoutS": timeout,
         "ttlS": max(TTL_S, timeout) if timeout is not None else None,
         "replyTopic": reply_topic,
     }
     answer_s = ANSWER_MAX_S if timeout is None else timeout
     _give("request", body, as_json, end_s=max(TTL_S, answer_s) + answer_s + SPARE_S)
+
+
+def _value_of(text: str | None) -> Any:
+    """JSON, or the text itself where it is none."""
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _give(method: str, body: dict[str, Any], as_json: bool, *, end_s: float | None = None) -> dict[str, Any]:

@@ -10,8 +10,12 @@ import yaml
 
 from runtime.cli.calls import EXIT_REFUSED, CallFailed
 
-IN_ORDER = {"pubsub.redis": {"name": "concurrency", "value": "1"}}
-"""Metadata by type of component. To other brokers the word is unknown, or means something else (JetStream)."""
+IN_ORDER = {
+    "pubsub.jetstream": {"name": "concurrency", "value": "single"},
+    "pubsub.rabbitmq": {"name": "concurrency", "value": "single"},
+    "pubsub.redis": {"name": "concurrency", "value": "1"},
+}
+"""Metadata by type of component. To other brokers the word is unknown."""
 
 
 def copy_in_order(source: Path, target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -9,8 +10,10 @@ from uuid import uuid4
 import boto3
 import orjson
 
+from runtime.cli.own_resources import copy_in_order
 from runtime.ports import StateStore, Stored
 from tests.brokers import AWS_ACCOUNT, AWS_REGION, Broker
+from tests.sidecar import COMPONENTS
 
 STORES = ("redis", "sqlite", "postgres", "dynamodb", "in-memory")
 TABLE = "contract"
@@ -52,13 +55,17 @@ def aws(moto: Broker) -> dict[str, str]:
 
 
 def write_broker(folder: Path, kind: str, broker: Broker) -> None:
-    """The pub/sub `pubsub` on Redis or on SNS and SQS, which hands over one event at a time."""
+    """The pub/sub `pubsub` on Redis, or on SNS and SQS, or as in a component set, handing over one event at a time."""
     if kind == "redis":
         host = broker.env["REDIS_HOST"]
         write_component(folder, "pubsub", "pubsub.redis", redisHost=host, redisPassword="", concurrency="1")
-    else:
+    elif kind == "snssqs":
         more = {"accountId": AWS_ACCOUNT, "assetsManagementTimeoutSeconds": "30", "concurrencyMode": "single"}
         write_component(folder, "pubsub", "pubsub.aws.snssqs", **aws(broker), **more)
+    else:
+        (as_it_is := folder.parent / "as-it-is").mkdir()
+        shutil.copy(COMPONENTS / kind / "pubsub.yaml", as_it_is)
+        shutil.copytree(copy_in_order(as_it_is, folder.parent / "in-order"), folder, dirs_exist_ok=True)
 
 
 def make_table(moto: Broker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,14 +19,17 @@ from runtime.adapters.memory.publisher import MemoryNudges
 from runtime.models.events import CloudEventEncoder
 from runtime.ports import Names, Nudges
 from tests.brokers import Broker
+from tests.contract.publishers import until_asked
 from tests.contract.sidecars import write_broker
 from tests.embedded import Observed, SinkInHand
+from tests.message_brokers import make_streams
 from tests.peers import until
 from tests.processes import free_ports
 from tests.sidecar import Sidecar, running_sidecar
 
 pytestmark = pytest.mark.integration
 
+MESSAGE_BROKERS = {"rabbitmq": "rabbitmq", "jetstream": "nats", "kafka": "kafka"}
 TOPIC = Names().owner_topic("host-1")
 Line = tuple[Nudges, list[str]]
 
@@ -44,7 +48,7 @@ def bus(folder: Path) -> Line:
     return bus, nudged
 
 
-@pytest.fixture(params=["memory", "bus", "redis"])
+@pytest.fixture(params=["memory", "bus", "redis", *MESSAGE_BROKERS])
 async def line(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Line]:
     if request.param == "memory":
         yield memory()
@@ -52,19 +56,25 @@ async def line(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     if request.param == "bus":
         yield bus(tmp_path)
         return
-    redis: Broker = request.getfixturevalue("redis")
+    kind = request.param
+    broker: Broker = request.getfixturevalue(MESSAGE_BROKERS.get(kind, kind))
+    if kind == "jetstream":
+        make_streams(broker, [TOPIC])
     nudged = list[str]()
 
     async def take(delivery: Delivery) -> None:
         nudged.append(delivery.event.data.decode())
 
     (tmp_path / "resources").mkdir()
-    write_broker(tmp_path / "resources", "redis", redis)
+    write_broker(tmp_path / "resources", kind, broker)
     app = AppServer(Triggers({TOPIC: Subscription(take)}), Observed(), pubsub="pubsub", port=0, token=None)
     await app.start()
-    async with running_sidecar(Sidecar("nudged", tmp_path / "resources", tmp_path, app_port=app.port)) as sidecar:
+    app_id = f"nudged-{uuid4().hex}"  # Kafka gives the topics of a killed one to the next only when its session is over
+    nudged_one = Sidecar(app_id, tmp_path / "resources", tmp_path, app_port=app.port, env=broker.env)
+    async with running_sidecar(nudged_one) as sidecar:
+        await until_asked(sidecar, kind, 1)
         channel = Channel(f"127.0.0.1:{sidecar.grpc_port}", None)
-        yield DaprBroker(channel, "pubsub", "pubsub.redis", "here", Observed()), nudged
+        yield DaprBroker(channel, "pubsub", f"pubsub.{kind}", "here", Observed()), nudged
         await channel.close()
         await app.stop()
 
@@ -77,10 +87,10 @@ async def test_a_nudge_brings_the_id_of_the_connection(line: Line):
 
 async def test_a_nudge_to_nobody_is_lost_in_peace(line: Line):
     nudges, nudged = line
-    await nudges.nudge(Names().owner_topic("nobody"), "conn:1")
-    await nudges.nudge(TOPIC, "conn:2")
-    await until(lambda: "conn:2" in nudged, "nudged")
-    assert "conn:1" not in nudged
+    await nudges.nudge(Names().owner_topic("nobody"), "conn:2")
+    await nudges.nudge(TOPIC, "conn:3")
+    await until(lambda: "conn:3" in nudged, "nudged")
+    assert "conn:2" not in nudged
 
 
 async def test_a_nudge_without_a_sidecar_is_lost_with_a_line_in_the_log():

@@ -11,12 +11,24 @@ import pytest_asyncio
 
 from runtime.errors import EventRefusedError, PublishError
 from runtime.models.events import Event, is_json
-from tests.contract.publishers import BROKER_LIMIT_BYTES, LIMIT_BYTES, SOURCE, Line, dapr, event, http, memory, stdout
+from tests.contract.publishers import (
+    BROKERS,
+    LIMIT_BYTES,
+    MIDDLE_BYTES,
+    SNS_LIMIT_BYTES,
+    SOURCE,
+    Line,
+    dapr,
+    event,
+    http,
+    memory,
+    stdout,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["memory", "stdout", "http", "redis", "snssqs"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["memory", "stdout", "http", *BROKERS])
 async def line(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     async with AsyncExitStack() as stack:
@@ -91,7 +103,7 @@ async def test_nothing_to_publish_is_nothing_to_do(line: Line):
     await line.broken.publish_many([])
 
 
-@pytest.mark.parametrize("size", [BROKER_LIMIT_BYTES, LIMIT_BYTES])
+@pytest.mark.parametrize("size", [SNS_LIMIT_BYTES, MIDDLE_BYTES, LIMIT_BYTES])
 async def test_an_event_too_large_is_refused_for_itself_and_those_before_it_have_arrived(line: Line, size: int):
     if not line.refuses(size):
         await line.publisher.publish_many([event(b'"%s"' % (b"x" * size))])
@@ -115,8 +127,8 @@ async def test_a_call_that_fails_says_how_many_have_surely_arrived(line: Line):
 
 
 async def test_events_that_are_too_large_only_together_all_arrive(line: Line):
-    sent = [event(b'"%s"' % (b"x" * 2_000_000), subject=subject) for subject in "abc"]
-    if line.refuses(2_000_000):
+    sent = [event(b'"%s"' % (b"x" * MIDDLE_BYTES), subject=subject) for subject in "abc"]
+    if line.refuses(MIDDLE_BYTES):
         return
     await line.publisher.publish_many(sent)
     await line.until_arrived(sent)

@@ -205,6 +205,19 @@ def test_request_prints_the_answer_alone(here: World):
     assert json.loads(as_json.json()["answer"]) == {"id": 7, "answer": 42}
 
 
+def test_an_answer_is_told_apart_by_a_value_and_by_a_text(here: World):
+    assert connected(here).code == 0
+    for matching in (
+        ("--match", "/answer", "--equals", "42"),
+        ("--match", "/id", "--equals", "peer"),
+        ("--contains", '"answer"'),
+    ):
+        result = wsm("request", "a", '{"id": "peer"}', *matching, "--timeout", "10", port=here.port)
+        assert (result.code, json.loads(result.stdout)["answer"]) == (0, 42), result.stderr
+    result = wsm("request", "a", '{"id": 1}', "--match", "/answer", "--equals", "43", "--timeout", "0.2", port=here.port)
+    assert result.code == 4
+
+
 def test_a_binary_answer_is_printed_byte_for_byte(here: World):
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:

@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import orjson
 import pytest
-from dapr.proto.runtime.v1.pubsub_pb2 import BulkPublishRequest, BulkPublishResponse
+from dapr.proto.runtime.v1.pubsub_pb2 import BulkPublishRequest, BulkPublishResponse, PublishEventRequest
+from google.protobuf.empty_pb2 import Empty
 
 from runtime.adapters.dapr.channel import Sidecar as Channel
 from runtime.adapters.dapr.publisher import DaprBroker
@@ -25,17 +26,28 @@ Call = tuple[str, list[str]]
 
 
 class Asked:
-    """A sidecar that keeps what it is asked to publish; `failures` says for a topic how it fails."""
+    """A sidecar that keeps what it is asked to publish; `failures` says for a topic how it fails.
+
+    `reasons` says for the id of an event how it fails when it is published alone.
+    """
 
     def __init__(self) -> None:
         self.requests: list[BulkPublishRequest] = []
         self.failures: dict[str, tuple[grpc.StatusCode, str]] = {}
+        self.alone: list[PublishEventRequest] = []
+        self.reasons: dict[str, str] = {}
 
     async def publish(self, request: BulkPublishRequest, context: Any) -> BulkPublishResponse:
         self.requests.append(request)
         if request.topic in self.failures:
             await context.abort(*self.failures[request.topic])
         return BulkPublishResponse()
+
+    async def publish_alone(self, request: PublishEventRequest, context: Any) -> Empty:
+        self.alone.append(request)
+        if reason := self.reasons.get(orjson.loads(request.data)["id"]):
+            await context.abort(grpc.StatusCode.INTERNAL, reason)
+        return Empty()
 
     @property
     def calls(self) -> list[Call]:
@@ -52,7 +64,13 @@ async def broker_on(asked: Asked, kind: str = "pubsub.redis") -> AsyncIterator[D
         response_serializer=BulkPublishResponse.SerializeToString,
     )
     server = grpc.aio.server()
-    service = grpc.method_handlers_generic_handler("dapr.proto.runtime.v1.Dapr", {"BulkPublishEvent": method})
+    alone = grpc.unary_unary_rpc_method_handler(
+        asked.publish_alone,
+        request_deserializer=PublishEventRequest.FromString,
+        response_serializer=Empty.SerializeToString,
+    )
+    methods = {"BulkPublishEvent": method, "PublishEvent": alone}
+    service = grpc.method_handlers_generic_handler("dapr.proto.runtime.v1.Dapr", methods)
     server.add_generic_rpc_handlers([service])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -106,6 +124,7 @@ async def test_of_a_call_that_fails_those_in_front_whose_topics_went_through_hav
         "kafka server: Message was too large, server rejected it to avoid allocation error",
         "kafka: invalid configuration (message larger than configured Producer.MaxMessageBytes: 2 > 1)",
         "the message is too large",
+        "nats: maximum payload exceeded",
         "cannot create cloudevent",
     ],
 )
@@ -117,6 +136,30 @@ async def test_a_refusal_is_of_the_one_event_even_where_a_topic_before_it_went_t
             await broker.publish_many([event("1"), event("2", "bad"), event("3")])
     assert refused.value.index == 1
     assert asked.calls == [("t", ["1", "3"]), ("bad", ["2"]), ("bad", ["2"])]
+
+
+async def test_the_event_that_a_bulk_call_of_kafka_fails_for_without_a_word_is_found_by_publishing_each_alone():
+    asked = Asked()
+    asked.failures["t"] = (grpc.StatusCode.INTERNAL, "kafka: Failed to deliver 1 messages.")
+    asked.reasons["2"] = "kafka server: Message was too large"
+    async with broker_on(asked, "pubsub.kafka") as broker:
+        with pytest.raises(EventRefusedError, match="Message was too large") as refused:
+            await broker.publish_many([event("1"), event("2"), event("3")])
+    assert refused.value.index == 1
+    assert [(each.metadata["partitionKey"], each.data_content_type) for each in asked.alone] == [
+        ("a", "application/cloudevents+json")
+    ] * 2
+
+
+async def test_when_kafka_is_away_the_first_event_says_so_and_no_other_is_tried():
+    asked = Asked()
+    asked.failures["t"] = (grpc.StatusCode.INTERNAL, "kafka: Failed to deliver 3 messages.")
+    asked.reasons["1"] = "kafka: client has run out of available brokers to talk to"
+    async with broker_on(asked, "pubsub.kafka") as broker:
+        with pytest.raises(PublishError, match="run out of available brokers") as failed:
+            await broker.publish_many([event("1"), event("2"), event("3")])
+    assert failed.value.published == 0
+    assert len(asked.alone) == 1
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT])

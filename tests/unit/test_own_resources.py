@@ -12,6 +12,8 @@ from runtime.cli.own_resources import copy_in_order
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 ONE = {"name": "concurrency", "value": "1"}
+SINGLE = {"name": "concurrency", "value": "single"}
+CHANGED = {"local": ONE, "postgres": ONE, "rabbitmq": SINGLE, "jetstream": SINGLE}
 REDIS = b"""\
 kind: Component
 metadata: {name: a}
@@ -31,16 +33,16 @@ def copied(folder: Path, text: bytes) -> bytes:
     return (copy_in_order(source, folder / "target") / "some.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["local", "memory", "postgres", "aws"])
-def test_of_our_sets_only_a_broker_on_redis_is_changed(tmp_path: Path, name: str):
+@pytest.mark.parametrize("name", sorted(path.name for path in COMPONENTS.iterdir() if path.is_dir()))
+def test_of_our_sets_only_a_broker_on_redis_rabbitmq_or_jetstream_is_changed(tmp_path: Path, name: str):
     source, target = COMPONENTS / name, copy_in_order(COMPONENTS / name, tmp_path / "target")
     assert {path.name for path in target.iterdir()} == {path.name for path in source.iterdir()}
     changed = {path.name for path in target.iterdir() if path.read_bytes() != (source / path.name).read_bytes()}
-    assert changed == ({"pubsub.yaml"} if name in {"local", "postgres"} else set())
+    assert changed == ({"pubsub.yaml"} if name in CHANGED else set())
     if changed:
         before, after = (yaml.safe_load((folder / "pubsub.yaml").read_bytes()) for folder in (source, target))
         items = before["spec"]["metadata"]
-        items[[item["name"] for item in items].index("concurrency")] = ONE
+        items[[item["name"] for item in items].index("concurrency")] = CHANGED[name]
         assert sorted(after["spec"].pop("metadata"), key=str) == sorted(before["spec"].pop("metadata"), key=str)
         assert after == before
 
@@ -57,7 +59,7 @@ def test_each_document_of_a_file_is_looked_at_and_strings_stay_strings(tmp_path:
 @pytest.mark.parametrize(
     "text",
     [
-        REDIS.replace(b"pubsub.redis", b"pubsub.jetstream"),
+        REDIS.replace(b"pubsub.redis", b"pubsub.kafka"),
         REDIS.replace(b"kind: Component", b"kind: Resiliency"),
         b"kind: Component\nspec: {type: pubsub.redis, metadata: none}\n",
         b"kind: Component\nspec: pubsub.redis\n",
@@ -68,7 +70,7 @@ def test_each_document_of_a_file_is_looked_at_and_strings_stay_strings(tmp_path:
         b"",
     ],
 )
-def test_what_is_no_broker_on_redis_stays_as_it_is_byte_for_byte(tmp_path: Path, text: bytes):
+def test_what_is_no_such_broker_stays_as_it_is_byte_for_byte(tmp_path: Path, text: bytes):
     assert copied(tmp_path, text) == text
 
 

@@ -10,11 +10,11 @@ import orjson
 from dapr.proto.runtime.v1.pubsub_pb2 import (
     BulkPublishRequest,
     BulkPublishRequestEntry,
-    BulkPublishResponse,
     PublishEventRequest,
 )
 from google.protobuf.empty_pb2 import Empty
 
+from runtime.adapters.dapr.bulk_call import BulkCall
 from runtime.adapters.dapr.channel import Sidecar, reason_of
 from runtime.errors import EventRefusedError, PublishError
 from runtime.models.events import JSON, CloudEventEncoder, Event, media_type
@@ -23,13 +23,15 @@ from runtime.ports import Observer
 PUBLISH_DEADLINE_S = 30.0
 CLOUD_EVENT = "application/cloudevents+json"
 KAFKA = "pubsub.kafka"
+RAW = {"rawPayload": "true"}
 
 _Call = tuple[str, bool]
 """Topic, and whether raw: what the events of one bulk call have in common."""
 
-# What sidecar, SNS, Kafka and Service Bus say of an event that is too large, and the sidecar of data that is not what
-# its content type says. The codes do not tell: a broker that is away has the same ones.
-_REFUSALS = ("larger than", "Message too long", "too large", "cannot create cloudevent")
+# What sidecar, SNS, NATS, Kafka and Service Bus say of an event that is too large, and the sidecar of data that is not
+# what its content type says. The codes do not tell: a broker that is away has the same ones.
+_REFUSALS = ("larger than", "Message too long", "maximum payload exceeded", "too large", "cannot create cloudevent")
+_KEPT_BACK = "kafka: Failed to deliver"  # all that its bulk call says; a single one gives the reason
 
 
 class DaprBroker:
@@ -47,6 +49,7 @@ class DaprBroker:
     ) -> None:
         self._sidecar, self._pubsub, self._source, self._observer = sidecar, pubsub, source, observer
         self._encode = CloudEventEncoder(source, pubsub).encode
+        self._bulk = BulkCall(sidecar, observer, PUBLISH_DEADLINE_S)
         self.keeps_order = component_type == KAFKA
         self.lanes = lanes
 
@@ -91,15 +94,37 @@ class DaprBroker:
     async def _publish(self, call: _Call, events: Sequence[Event]) -> None:
         entries = [self._entry(number, event) for number, event in enumerate(events)]
         topic, is_raw = call
-        metadata = {"rawPayload": "true"} if is_raw else None
+        metadata = RAW if is_raw else None
         request = BulkPublishRequest(pubsub_name=self._pubsub, topic=topic, entries=entries, metadata=metadata)
         try:
-            await self._sidecar.call("BulkPublishEvent", request, BulkPublishResponse, PUBLISH_DEADLINE_S)
+            await self._bulk(request)
         except grpc.aio.AioRpcError as error:
-            details = error.details() or ""
-            if any(text in details for text in _REFUSALS):
-                raise _RefusedError(f"the event cannot be published to {topic}: {details}") from None
-            raise PublishError(reason_of(error, self._sidecar, f"the pub/sub {self._pubsub}")) from None
+            if _KEPT_BACK in (error.details() or ""):
+                if len(events) > 1:
+                    raise _RefusedError(f"of these events to {topic} at least one was not delivered") from None
+                await self._publish_alone(call, entries[0])
+                return
+            raise self._meaning(error, topic) from None
+
+    async def _publish_alone(self, call: _Call, entry: BulkPublishRequestEntry) -> None:
+        topic, is_raw = call
+        request = PublishEventRequest(
+            pubsub_name=self._pubsub,
+            topic=topic,
+            data=entry.event,
+            data_content_type=entry.content_type,
+            metadata={**entry.metadata, **(RAW if is_raw else {})},
+        )
+        try:
+            await self._sidecar.call("PublishEvent", request, Empty, PUBLISH_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._meaning(error, topic) from None
+
+    def _meaning(self, error: grpc.aio.AioRpcError, topic: str) -> _RefusedError | PublishError:
+        details = error.details() or ""
+        if any(text in details for text in _REFUSALS):
+            return _RefusedError(f"the event cannot be published to {topic}: {details}")
+        return PublishError(reason_of(error, self._sidecar, f"the pub/sub {self._pubsub}"))
 
     def _entry(self, number: int, event: Event) -> BulkPublishRequestEntry:
         metadata = {"partitionKey": event.subject} if self.keeps_order and event.subject else None
@@ -130,4 +155,4 @@ def _leading(events: Sequence[Event], arrived: set[_Call]) -> int:
 
 
 class _RefusedError(Exception):
-    """The call is refused for one of its events."""
+    """The call is refused, or may be, for one of its events."""

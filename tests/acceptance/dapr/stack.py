@@ -243,13 +243,14 @@ def make_host(
 async def running_outsider(
     folder: Path, resources: Path, env: Mapping[str, str], *topics: str
 ) -> AsyncIterator[Outsider]:
-    """The third app, in this process."""
+    """The third app, in this process. It reads what is told, and `topics`."""
     got: list[Delivery] = []
 
     async def take(delivery: Delivery) -> None:
         got.append(delivery)
 
-    app = AppServer(Triggers({EVENTS: Subscription(take)}), Observed(), pubsub="pubsub", port=0, token=None)
+    read = {topic: Subscription(take) for topic in (EVENTS, *topics)}
+    app = AppServer(Triggers(read), Observed(), pubsub="pubsub", port=0, token=None)
     await app.start()
     sidecar = Sidecar(OUTSIDER, resources, folder, app_port=app.port, env=env, names=folder)
     try:

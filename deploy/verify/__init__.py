@@ -1,0 +1,1 @@
+"""Checks all files of deployment without a cluster: `python -m deploy.verify`."""
