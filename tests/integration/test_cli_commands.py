@@ -214,7 +214,9 @@ def test_an_answer_is_told_apart_by_a_value_and_by_a_text(here: World):
     ):
         result = wsm("request", "a", '{"id": "peer"}', *matching, "--timeout", "10", port=here.port)
         assert (result.code, json.loads(result.stdout)["answer"]) == (0, 42), result.stderr
-    result = wsm("request", "a", '{"id": 1}', "--match", "/answer", "--equals", "43", "--timeout", "0.2", port=here.port)
+    result = wsm(
+        "request", "a", '{"id": 1}', "--match", "/answer", "--equals", "43", "--timeout", "0.2", port=here.port
+    )
     assert result.code == 4
 
 
