@@ -17,6 +17,7 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest tests/unit tests/contract tests/integration --cov
+	$(BIN)/pytest tests/fuzz
 	$(BIN)/pytest tests/model
 	$(BIN)/pytest tests/acceptance
 endif
@@ -30,6 +31,10 @@ check: $(VENV)/.installed
 # All files of deployment, without a cluster: parsed, against schemas, and names, ports and secrets against each other.
 verify: $(VENV)/.installed sidecar kustomize
 	@$(BIN)/python -m deploy.verify
+
+# make fuzz MINUTES=60 looks longer, at other inputs each time; what it finds becomes a test with its input written out.
+fuzz: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(or $(MINUTES),15) $(BIN)/pytest tests/fuzz
 
 # make bench ONLY=throughput JSON=figures.json measures one group of rows, and writes them to a file too. Groups that take
 # long are measured only so: BENCHMARKS.md names them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from runtime.models.commands import Match
 from runtime.models.condition import PATTERN_MAX_BYTES, Condition, compile_pattern
 
 _MISSING = object()
+_INDEX = re.compile("0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,17 @@ def _matches(payload: str | bytes, pattern: Any) -> bool:
 
 def _is_same(found: Any, value: Any) -> bool:
     """As JSON has it: `true` is not 1, which Python takes for the same."""
+    try:
+        return _are_same(found, value)
+    except RecursionError:  # orjson reads deeper nesting than Python compares
+        return False
+
+
+def _are_same(found: Any, value: Any) -> bool:
+    if isinstance(found, dict) and isinstance(value, dict):
+        return found.keys() == value.keys() and all(_are_same(each, value[key]) for key, each in found.items())
+    if isinstance(found, list) and isinstance(value, list):
+        return len(found) == len(value) and all(map(_are_same, found, value))
     return found == value and isinstance(found, bool) == isinstance(value, bool)
 
 
@@ -89,7 +102,7 @@ def _at(payload: str | bytes, pointer: str) -> Any:
         token = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):
             value = value.get(token, _MISSING)
-        elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
+        elif isinstance(value, list) and _INDEX.fullmatch(token) and int(token) < len(value):
             value = value[int(token)]
         else:
             return _MISSING

@@ -193,6 +193,8 @@ def _check_user_info(user_info: str) -> None:
     """User-info becomes an Authorization header (RFC 7617), which has a name and a password."""
     if "@" in user_info:  # readers differ in which one ends it
         raise ValueError("url has user-info with a bare @; encode it as %40")
+    if "[" in user_info or "]" in user_info:  # readers differ in where a bracket may stand
+        raise ValueError("url has user-info with a bare bracket; encode it as %5B or %5D")
     if ":" not in user_info:
         raise ValueError("url has a user name without a password; write user:@host for an empty one")
     try:

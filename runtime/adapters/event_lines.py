@@ -33,11 +33,11 @@ def event_line(event: Mapping[str, Any]) -> Text:
     kind, data = kind_of(str(event.get("type", ""))), event.get("data")
     said = text_of(kind, data) if isinstance(data, (dict, list)) else printable(_short(_foreign(data)))
     return Text.assemble(
-        (str(event.get("time", ""))[11:23], "dim"),
+        (printable(str(event.get("time", ""))[11:23]), "dim"),
         " ",
-        (f"{kind:{KIND_WIDTH}}", COLOURS.get(kind, "white")),
+        (f"{printable(kind):{KIND_WIDTH}}", COLOURS.get(kind, "white")),
         " ",
-        (str(event.get("topic", "")), "dim"),
+        (printable(str(event.get("topic", ""))), "dim"),
         " ",
         said,
     )
@@ -47,7 +47,7 @@ def text_of(kind: str, data: Any) -> str:
     """What an event says; of a foreign one its JSON."""
     try:
         return printable(_said(kind, data))
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return printable(_short(_foreign(data)))
 
 
@@ -83,7 +83,10 @@ def _said(kind: str, data: Any) -> str:
 
 
 def _foreign(data: object) -> str:
-    return data if isinstance(data, str) else orjson.dumps(data).decode()
+    try:
+        return data if isinstance(data, str) else orjson.dumps(data).decode()
+    except orjson.JSONEncodeError:
+        return "JSON that is nested too deeply to be shown"
 
 
 def _short(text: str) -> str:

@@ -12,6 +12,8 @@ def _limit(cause: BaseException | None, frame_bytes: int | None) -> str:
     """The option that a message was too large for."""
     if isinstance(cause, TooManyFragments):
         return "maxFragments"
+    if frame_bytes is None:  # frames have no limit of their own; the cause may be a fault that came before
+        return "maxMessageBytes"
     of_message = isinstance(cause, PayloadTooBig) and cause.max_size - (cause.current_size or 0) != frame_bytes
     return "maxMessageBytes" if of_message else "maxFrameBytes"
 

@@ -50,7 +50,7 @@ class CloudEventDocument(WireModel):
             return b""
         if isinstance(self.data, str) and not is_json(self.datacontenttype):
             return self.data.encode()
-        return orjson.dumps(self.data)
+        return _to_json(self.data, "data")
 
 
 def read_published(topic: str, body: bytes, content_type: str, metadata: Mapping[str, str], now: str) -> Event:
@@ -112,7 +112,7 @@ def read_entry(entry: Mapping[str, Any]) -> tuple[bytes, str, dict[str, str]]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _invalid("metadata", "must be an object of strings")
     if is_json(content_type):
-        return orjson.dumps(event), content_type, metadata
+        return _to_json(event, "event"), content_type, metadata
     if not isinstance(event, str):
         raise _invalid("event", f"must be a string, since contentType is {content_type[:64]}")
     is_binary = media_type(content_type) == BINARY
@@ -130,6 +130,13 @@ def _json(body: bytes, subject: str) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _invalid(subject, f"is not JSON: {error}") from None
+
+
+def _to_json(value: Any, subject: str) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:  # it reads deeper nesting than it writes
+        raise _invalid(subject, f"cannot be written as JSON: {error}") from None
 
 
 def _from_base64(text: str, subject: str) -> bytes:

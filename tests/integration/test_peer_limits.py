@@ -101,3 +101,13 @@ async def test_with_a_limit_for_frames_the_message_that_is_too_large_is_still_bl
 
     async with connected(talk, max_frame_bytes=100, max_message_bytes=150, close_timeout_s=0.5) as (live, _):
         assert str(await lost(live)).endswith("(maxMessageBytes)")
+
+
+@on_both_loops
+async def test_a_message_that_is_too_large_right_behind_one_that_is_no_text_is_blamed_on_its_limit():
+    async def talk(talk: Talk) -> None:
+        await talk.write(frame(TEXT, b"\xff") + frame(TEXT, b"x", size=200))
+        await talk.until_gone()
+
+    async with connected(talk, max_message_bytes=100, close_timeout_s=0.5) as (live, _):
+        assert str(await lost(live)).endswith("(maxMessageBytes)")

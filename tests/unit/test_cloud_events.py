@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runtime.errors import InvalidInputError
 from runtime.models.dead_letter import DeadLetter
 from runtime.models.events import CloudEventEncoder, Event
-from runtime.models.published import read_published, with_valid_data
+from runtime.models.published import read_entry, read_published, with_valid_data
 from runtime.models.wire import WireTime
 from tests.cloud_events import STRUCTURED, read_cloud_event
 
@@ -90,6 +90,15 @@ def test_published_json_keeps_its_meaning_on_one_line(data: dict[str, Any], inde
     text = json.dumps(data, indent=indent, ensure_ascii=False).replace("\n", "\r\n").encode()
     event = with_valid_data(read_published("t", text, "application/json", {}, NOW))
     assert json.loads(encoded(event))["data"] == data
+
+
+def test_what_is_nested_too_deeply_to_be_written_again_is_refused():
+    deep = json.loads("[" * 300 + "]" * 300)
+    document = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": deep}
+    with pytest.raises(InvalidInputError, match="data: cannot be written as JSON"):
+        read_published("t", json.dumps(document).encode(), "application/cloudevents+json", {}, NOW)
+    with pytest.raises(InvalidInputError, match="event: cannot be written as JSON"):
+        read_entry({"entryId": "1", "event": deep})
 
 
 @pytest.mark.parametrize("data", [None, 0, "text", [1], {"a": None}])

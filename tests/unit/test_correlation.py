@@ -32,6 +32,10 @@ SENT = json.dumps({"id": 7, "params": ["a", {"b/c": 1, "d~e": None}]})
         (Match(pointer="/params/9", equals=1), '{"params": [1]}', False),
         (Match(pointer="/params/²", equals=1), '{"params": [1, 1, 1]}', False),
         (Match(pointer="/params/-", equals=1), '{"params": [1]}', False),
+        (Match(pointer="/params/00", equals=1), '{"params": [1]}', False),
+        (Match(pointer="/params/\u0660", equals=1), '{"params": [1]}', False),
+        (Match(pointer="/id", equals=[{"a": 1}]), '{"id": [{"a": 1.0}]}', True),
+        (Match(pointer="/id", equals=[{"a": 1}]), '{"id": [{"a": true}]}', False),
         (Match(pointer="", equals={"a": 1}), '{"a": 1}', True),
         (Match(pointer="/id", contains="late"), '{"id": 7, "note": "late"}', True),
         (Match(pointer="/id", contains="late"), '{"id": 7}', False),
@@ -45,3 +49,8 @@ def test_a_question_without_the_value_that_its_answer_should_repeat_has_no_answe
     expectation = expect(Match(pointer="/missing"), SENT)
     assert not expectation.is_met_by("{}")
     assert not expectation.is_met_by(SENT)
+
+
+def test_a_value_that_is_nested_too_deeply_to_be_compared_is_no_answer():
+    deep = json.dumps({"id": 0}).replace("0", "[" * 1020 + "]" * 1020)
+    assert not expect(Match(pointer="/id"), deep).is_met_by(deep)

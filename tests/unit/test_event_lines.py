@@ -41,6 +41,8 @@ OUTCOME = {"connectionId": "a", "command": "send", "status": "done", "reason": "
         ("notice", {"connectionId": "a", "reason": "garbage"}, "a: garbage"),
         ("sent", {"any": 1}, '{"any":1}'),
         ("frame", {"of": "another kind"}, '{"of":"another kind"}'),
+        ("status", [{"of": "another kind"}], '[{"of":"another kind"}]'),
+        ("sent", json.loads("[" * 300 + "]" * 300), "JSON that is nested too deeply to be shown"),
     ],
 )
 def test_an_event_is_told_in_words(kind: str, data: Any, text: str):
@@ -63,6 +65,7 @@ def test_no_payload_steers_the_terminal(payload: str):
     shown = event_line({"type": "x.frame", "data": {**FRAME, "payload": payload}}).plain
     assert shown.isprintable()
     assert event_line({"type": "x", "data": payload}).plain.isprintable()
+    assert event_line({"type": f"x.{payload}", "topic": payload, "time": payload * 20, "data": 1}).plain.isprintable()
 
 
 class Terminal(io.StringIO):

@@ -143,6 +143,15 @@ def test_the_hot_path_writes_the_same_bytes_as_the_model(payload: str | bytes, r
     assert fast == model.to_json()
 
 
+@pytest.mark.parametrize(("levels", "content_type"), [(251, "application/json"), (252, "text/plain")])
+def test_json_with_which_an_event_could_not_be_written_again_stays_a_text(levels: int, content_type: str):
+    payload = "[" * levels + "]" * levels
+    envelope = orjson.loads(EnvelopeEncoder("a", "wss://feed.example", 1, is_json=True).encode(payload, "now", 1))
+    assert envelope["contentType"] == content_type
+    assert envelope["payload"] == (orjson.loads(payload) if levels == 251 else payload)
+    orjson.dumps([[envelope]])
+
+
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_names_its_fields_in_camel_case(name: str):
     text = json.dumps(SCHEMAS[name]())

@@ -72,6 +72,7 @@ def test_a_host_is_an_address_or_what_a_resolver_is_asked_for():
         ("ws://secret@feed.example/", "user name without a password"),
         ("ws://@feed.example/", "user name without a password"),
         ("ws://secret:a@b@feed.example/", "bare @"),
+        ("ws://[::1]secret@feed.example/", "bare bracket"),
         ("ws://secret:x@[fe80::1%eth0]/", "zone"),
         ("ws://secret:x@127.0.0.256/", "ends in a number"),
         ("ws://secret:%ff@feed.example/", "not UTF-8"),
