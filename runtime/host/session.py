@@ -112,7 +112,8 @@ class Session:
         helpers = self._helpers()
         keepalive.start()
         try:
-            await self._reader.run(self._reading or self._read())  # what the reader says counts first
+            if self._fault is None:
+                await self._reader.run(self._reading or self._read())  # what the reader says counts first
         finally:
             keepalive.stop()
             for helper in helpers:
@@ -129,6 +130,7 @@ class Session:
     async def begin_turn(self, topic: str | None, courier: Courier | None) -> None:
         """Publish what was held back, and from now on all that comes."""
         self.topic, self.courier = topic, courier
+        self.seen = self.fed = self.clock.monotonic()  # it may have waited for its turn, unread
         if self.held is not None:
             await self.held.pass_on(self._publish, self.queue.wait_for_room)
             self.held = None

@@ -32,14 +32,14 @@ async def test_a_request_gets_its_answer_on_the_old_socket_and_what_is_sent_mean
 
 @virtual_time
 async def test_a_request_without_an_answer_does_not_hold_the_exchange_up_for_long():
-    async with fed(**GOODBYE) as (world, feed):
+    async with fed(idleTimeoutS=5, stableAfterS=1, **GOODBYE) as (world, feed):
         await world.command(
             "request", id="a", message="question", match={"contains": "answer"}, timeoutS=60, commandId="r"
         )
         await world.settle()
         feed.open[0].push("goodbye")
         await world.settle(11)
-        assert len(feed.open) == 1
+        assert (len(feed.open), world.dialer.dials) == (1, 2), "that it was not read before its turn is no silence"
         assert feed.open[0].sent == ["question"], "what has no answer is sent again on a new socket"
         feed.check_complete()
 
