@@ -223,6 +223,7 @@ class Life:
             if not self.is_exchanging:
                 raise
             lost = line.heed(lost)
+            self.courier.disconnected()
             is_complete, reason = lost.complete, str(lost)
         else:
             self.courier.disconnected()

@@ -98,3 +98,15 @@ async def test_a_host_that_may_read_no_longer_cuts_both_sockets():
         world.host.keepers["a"].suspend()
         await world.settle()
         assert [socket.is_open for socket in both] == [False, False]
+
+
+@virtual_time
+async def test_a_request_whose_socket_is_cut_in_the_middle_of_an_exchange_is_sent_again_on_the_new_one():
+    async with exchanging() as (world, (old, new)):
+        old.lose()
+        await world.settle(2)
+        assert new.sent == ["question"]
+        new.push("the answer")
+        await world.settle(2)
+        ended = {data["commandId"]: data for data in world.data("outcome")}
+        assert (ended["r"]["status"], ended["r"]["answer"]) == ("done", "the answer")
