@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from runtime.backoff import Backoff, Exhausted
-from runtime.failure import DialError, SocketLost
+from runtime.backoff import Backoff, Retry
+from runtime.failure import DialError, Failure, SocketLost
 from runtime.host.line import Line
 from runtime.host.session import Session
 from runtime.host.tools import Tools
 from runtime.models.options import WebSocketOptions
+from runtime.reconnect import LifeEnded, keep_alive
 
 LOOK_EVERY_S = 0.25
 WARNING = "exchange_failed"
@@ -64,26 +65,35 @@ class Exchange:
     async def _run(self, session: Session, why: str) -> None:
         """However often that fails: the old socket is as good as before. What is refused for good is left alone."""
         backoff = Backoff(self.options)
-        while True:
+        exhausted = await keep_alive(
+            partial(self._find, why), backoff=backoff, random=self.tools.random, pause=self._pause
+        )
+        if exhausted is not None:
+            self._warn(exhausted.reason, None)
+            return
+        await self.rest()
+        session.leave()
+
+    async def _find(self, why: str) -> None:
+        """Open the next socket, at a time at which the connection stays here. Raises LifeEnded."""
+        while self.ready is None:
             while not self.may_begin():
                 await self.tools.clock.sleep(LOOK_EVERY_S)
             try:
                 line, successor = await self.open_next()
             except (DialError, SocketLost) as error:
-                verdict = backoff.decide(error.failure, 0, self.tools.random())
-                retry_in_s = None if isinstance(verdict, Exhausted) else round(verdict.delay_s, 3)
-                reason = error.failure.reason
-                self.tools.observer.warn(WARNING, id=self.connection_id, reason=reason, retry_in_s=retry_in_s)
-                if isinstance(verdict, Exhausted):
-                    return
-                await self.tools.clock.sleep(verdict.delay_s)
-                continue
+                raise LifeEnded(error.failure) from None
             if self.may_begin():
-                break
-            successor.abandon()
-        self.ready = Successor(line, successor, why)
-        await self.rest()
-        session.leave()
+                self.ready = Successor(line, successor, why)
+            else:
+                successor.abandon()
+
+    async def _pause(self, retry: Retry, failure: Failure) -> None:
+        self._warn(failure.reason, round(retry.delay_s, 3))
+        await self.tools.clock.sleep(retry.delay_s)
+
+    def _warn(self, reason: str, retry_in_s: float | None) -> None:
+        self.tools.observer.warn(WARNING, id=self.connection_id, reason=reason, retry_in_s=retry_in_s)
 
 
 def _ended(session: Session, task: asyncio.Task[None]) -> None:

@@ -26,8 +26,6 @@ from runtime.models.status import ConnectionStatus
 from runtime.ports import Vitals
 from runtime.reconnect import LifeEnded
 
-CUT_SHORT = "closed before all was read"
-
 
 @dataclass(slots=True)
 class Life:
@@ -224,12 +222,10 @@ class Life:
                 raise
             lost = line.heed(lost)
             self.courier.disconnected()
-            is_complete, reason = lost.complete, str(lost)
+            if not lost.complete:
+                self.blind.begin(session.alive_at, str(lost))
         else:
-            self.courier.disconnected()
-            is_complete, reason = await session.finish(*Farewell.EXCHANGED.value), CUT_SHORT
-        if not is_complete:
-            self.blind.begin(session.alive_at, reason)
+            await self._read_to_end(session, Farewell.EXCHANGED)
         self._let_go(session)
         return self._exchange.ready if self._exchange is not None else None
 
@@ -283,12 +279,16 @@ class Life:
             since = self.tools.clock.now() if is_certain else session.alive_at
             self.blind.begin(since, str(lost) if lost is not None else "closed by command")
 
+    async def _read_to_end(self, session: Session, farewell: Farewell) -> None:
+        """Close in order, and miss nothing that the peer had sent before."""
+        self.courier.disconnected()
+        if not await session.finish(*farewell.value):
+            self.blind.begin(session.alive_at, "closed before all was read")
+
     async def _close(self, session: Session, *, connected: bool) -> None:
         code, reason = self.farewell.value
         if self.farewell is Farewell.MOVED and connected:
-            self.courier.disconnected()
-            if not await session.finish(code, reason):
-                self.blind.begin(session.alive_at, CUT_SHORT)
+            await self._read_to_end(session, self.farewell)
             return
         self._disconnected(session, None, connected=connected)
         if code is not None:
