@@ -40,6 +40,10 @@ class BulkCall:
                     self._observer.log("bulk_publish_missing", call=way, instead=self._ways[0])
             else:
                 return
+        await self.one_by_one(request)
+
+    async def one_by_one(self, request: BulkPublishRequest) -> None:
+        """The same without a bulk call. Raises likewise."""
         for entry in request.entries:
             single = PublishEventRequest(
                 pubsub_name=request.pubsub_name,

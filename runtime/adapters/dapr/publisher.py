@@ -23,7 +23,6 @@ from runtime.ports import Observer
 PUBLISH_DEADLINE_S = 30.0
 CLOUD_EVENT = "application/cloudevents+json"
 KAFKA = "pubsub.kafka"
-RAW = {"rawPayload": "true"}
 
 _Call = tuple[str, bool]
 """Topic, and whether raw: what the events of one bulk call have in common."""
@@ -94,29 +93,17 @@ class DaprBroker:
     async def _publish(self, call: _Call, events: Sequence[Event]) -> None:
         entries = [self._entry(number, event) for number, event in enumerate(events)]
         topic, is_raw = call
-        metadata = RAW if is_raw else None
+        metadata = {"rawPayload": "true"} if is_raw else None
         request = BulkPublishRequest(pubsub_name=self._pubsub, topic=topic, entries=entries, metadata=metadata)
         try:
-            await self._bulk(request)
-        except grpc.aio.AioRpcError as error:
-            if _KEPT_BACK in (error.details() or ""):
+            try:
+                await self._bulk(request)
+            except grpc.aio.AioRpcError as error:
+                if _KEPT_BACK not in (error.details() or ""):
+                    raise
                 if len(events) > 1:
                     raise _RefusedError(f"of these events to {topic} at least one was not delivered") from None
-                await self._publish_alone(call, entries[0])
-                return
-            raise self._meaning(error, topic) from None
-
-    async def _publish_alone(self, call: _Call, entry: BulkPublishRequestEntry) -> None:
-        topic, is_raw = call
-        request = PublishEventRequest(
-            pubsub_name=self._pubsub,
-            topic=topic,
-            data=entry.event,
-            data_content_type=entry.content_type,
-            metadata={**entry.metadata, **(RAW if is_raw else {})},
-        )
-        try:
-            await self._sidecar.call("PublishEvent", request, Empty, PUBLISH_DEADLINE_S)
+                await self._bulk.one_by_one(request)
         except grpc.aio.AioRpcError as error:
             raise self._meaning(error, topic) from None
 
