@@ -43,7 +43,7 @@ class HttpSink:
         _check(url)
         self._url, self._mode, self._source, self._pubsub, self._timeout_s = url, mode, source, pubsub, timeout_s
         self._extensions = dict(extensions or {})
-        self._tail = b",%b}" % orjson.dumps(self._extensions)[1:-1] if self._extensions else b"}"
+        self._tail = b",%b}" % orjson.dumps(self._extensions)[1:-1] if self._extensions else b""
         self._session: aiohttp.ClientSession | None = None
 
     async def write(self, events: Sequence[Event], documents: Sequence[bytes]) -> None:
@@ -80,7 +80,8 @@ class HttpSink:
         if event.is_raw:
             return document, {"Content-Type": event.content_type}
         if self._mode == "structured":
-            return document[:-1] + self._tail, {"Content-Type": "application/cloudevents+json"}
+            whole = document[:-1] + self._tail if self._tail else document
+            return whole, {"Content-Type": "application/cloudevents+json"}
         attributes = event.attributes(self._source, self._pubsub) | self._extensions
         headers = {"Content-Type": attributes.pop("datacontenttype")}
         headers |= {f"ce-{name}": quote(value, safe=_SAFE) for name, value in attributes.items() if value}
