@@ -10,13 +10,13 @@ from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
-from runtime.adapters.embedded.sink_extensions import read_overrides
 from runtime.guard_settings import PREFIX, Name
 from runtime.guard_settings import EndpointSettings as EndpointSettings
 from runtime.guard_settings import GuardSettings as GuardSettings
 from runtime.guard_settings import option as option
 from runtime.limit_settings import LimitSettings
 from runtime.ports import Limits, Names
+from runtime.sink_extensions import read_overrides
 from runtime.source_settings import SourceSettings
 
 _OF_TAIL = PREFIX + "RESOURCES"  # an option of another command

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,13 @@ ROOT = Path(__file__).parents[2]
 SLOTS = 10
 SIZES = (20, 200, 1000, 4000)  # of the messages of a burst, in turn
 CHUNK_BYTES = 64 * 1024
+
+
+def slot_of(connection_id: str) -> int:
+    """The slot of a connection whose id ends in a number, where connections are dealt to the slots by that."""
+    found = re.search(r"\d+$", connection_id)
+    assert found is not None, connection_id
+    return int(found[0]) % SLOTS
 
 
 def sent_at(payload: str) -> tuple[int, float]:
@@ -155,6 +163,13 @@ class FeedProcess:
 
     def url(self, path: str, *, later: bool = False) -> str:
         return f"ws://127.0.0.1:{self.later if later else self.port}/{path}"
+
+    def connects(self, count: int) -> list[dict[str, Any]]:
+        """Commands for so many connections that get numbers, `c0` and so on, dealt to the slots."""
+        return [
+            {"id": f"c{n}", "url": self.url(f"numbers/{n % SLOTS}/{n}"), "topic": "t", "autoReconnect": True}
+            for n in range(count)
+        ]
 
     def open_later(self) -> None:
         """Let the second port take dials from now on."""

@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from tests.acceptance.feed import SLOTS, feeding
+from tests.acceptance.feed import SLOTS, feeding, slot_of
 from tests.acceptance.ledger import Ledger, Output
 from tests.acceptance.manager import managing
 
@@ -48,7 +48,7 @@ async def test_a_thousand_connections_for_a_minute_lose_nothing_and_memory_stays
     ledger.check_sequences()
     assert not ledger.told("gap")
     assert len(ledger.numbers) == CONNECTIONS
-    ledger.check_all_published(sent, lambda id_: int(id_[1:]) % SLOTS, asked_at)
+    ledger.check_all_published(sent, slot_of, asked_at)
     assert rounds > 0.95 * MINUTE_S * 10, f"only {rounds:.0f} rounds came in a minute: feed or manager did not keep up"
     before, after = median(memory[20:40]), median(memory[40:60])
     assert after <= GROWTH * before, f"{before} bytes, then {after}; each second: {memory}"

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.acceptance.ce_receiver import ReceiverProcess
-from tests.acceptance.feed import SLOTS, FeedProcess, feeding
+from tests.acceptance.feed import FeedProcess, feeding, slot_of
 from tests.acceptance.ledger import Ledger, Output
 from tests.acceptance.manager import managing
 
@@ -51,7 +51,7 @@ async def test_a_receiver_that_fails_and_restarts_gets_all_of_a_manager_that_is_
     output = Output(receiver.file, arrivals.take)
     try:
         async with feeding(tmp_path, ROUND_S) as feed, managing(tmp_path, "--sink-mode", mode, env=env) as manager:
-            await manager.accept("connect", *_connects(feed))  # before there is anybody to receive
+            await manager.accept("connect", *feed.connects(CONNECTIONS))  # before there is anybody to receive
             await manager.until(lambda: manager.logged("publish_failed"), patience_s=20)
             await asyncio.to_thread(receiver.start)
             await output.until(lambda: ledger.frames > FRAMES, "numbers come")
@@ -79,22 +79,11 @@ async def test_a_receiver_that_fails_and_restarts_gets_all_of_a_manager_that_is_
         output.close()
 
     ledger.check_sequences()
-    missing = ledger.check_holes(sent, _slot)
+    missing = ledger.check_holes(sent, slot_of)
     assert missing >= CONNECTIONS, "this test has seen no hole"
     assert not ledger.gaps("dropped")
     assert min(numbers.last for numbers in ledger.numbers.values()) >= _last_before(sent, asked_at)
     assert not [event for event in ledger.others if event["source"] != "websocket-manager"]
-
-
-def _connects(feed: FeedProcess) -> list[dict[str, Any]]:
-    return [
-        {"id": f"c{n}", "url": feed.url(f"numbers/{n % SLOTS}/{n}"), "topic": "t", "autoReconnect": True}
-        for n in range(CONNECTIONS)
-    ]
-
-
-def _slot(connection_id: str) -> int:
-    return int(connection_id[1:]) % SLOTS
 
 
 def _fresh(ledger: Ledger, feed: FeedProcess) -> Any:

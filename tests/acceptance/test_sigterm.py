@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.feed import SLOTS, FeedProcess, feeding
+from tests.acceptance.feed import FeedProcess, feeding, slot_of
 from tests.acceptance.ledger import Ledger, Output
 from tests.acceptance.manager import ManagerProcess, managing
 from tests.peers import until
@@ -24,7 +24,7 @@ async def test_sigterm_publishes_what_was_read_closes_with_1001_and_leaves_the_r
     ledger = Ledger()
     async with feeding(tmp_path) as feed, managing(tmp_path) as manager:
         output = Output(manager.out, ledger.take)
-        await manager.accept("connect", *_connects(feed))
+        await manager.accept("connect", *feed.connects(CONNECTIONS))
         await output.until(lambda: ledger.frames > 10 * CONNECTIONS, "numbers come")
         asked_at = time.time()
         manager.process.send_signal(signal.SIGTERM)
@@ -33,7 +33,7 @@ async def test_sigterm_publishes_what_was_read_closes_with_1001_and_leaves_the_r
         output.read_all()
         await until(lambda: len(feed.told("closed")) == CONNECTIONS, "the feed has seen all of them leave")
         assert [line["closed"] for line in feed.told("closed")] == [1001] * CONNECTIONS
-        ledger.check_all_published(feed.told("number"), _slot, asked_at)
+        ledger.check_all_published(feed.told("number"), slot_of, asked_at)
 
         await manager.start()
         await output.until(lambda: len(ledger.connected()) == 2 * CONNECTIONS, "all live again")
@@ -47,7 +47,7 @@ async def test_sigterm_publishes_what_was_read_closes_with_1001_and_leaves_the_r
     assert ledger.torn == 0
     ledger.check_sequences()
     assert not ledger.gaps("dropped")
-    ledger.check_holes(sent, _slot)
+    ledger.check_holes(sent, slot_of)
 
 
 async def test_a_drain_that_cannot_finish_ends_at_its_deadline_and_what_it_lost_lies_in_a_gap(tmp_path: Path):
@@ -75,7 +75,7 @@ async def test_a_drain_that_cannot_finish_ends_at_its_deadline_and_what_it_lost_
 
     assert ledger.torn == 0
     ledger.check_sequences()
-    ledger.check_holes(sent, _slot)
+    ledger.check_holes(sent, slot_of)
     lost = [numbers for numbers in ledger.numbers.values() if numbers.holes]
     assert len(lost) == CONNECTIONS  # else this test has seen nothing
 
@@ -92,20 +92,9 @@ async def test_a_second_sigterm_ends_a_drain_that_cannot_finish_at_once(tmp_path
         assert await manager.stopped(patience_s=5) == 128 + signal.SIGTERM
 
 
-def _connects(feed: FeedProcess) -> list[dict]:
-    return [
-        {"id": f"c{n}", "url": feed.url(f"numbers/{n % SLOTS}/{n}"), "topic": "t", "autoReconnect": True}
-        for n in range(CONNECTIONS)
-    ]
-
-
-def _slot(connection_id: str) -> int:
-    return int(connection_id[1:]) % SLOTS
-
-
 async def _block(manager: ManagerProcess, feed: FeedProcess) -> None:
     """Connect, and read nothing until frames pile up behind the pipe."""
-    await manager.accept("connect", *_connects(feed))
+    await manager.accept("connect", *feed.connects(CONNECTIONS))
     async with asyncio.timeout(30):
         while (await manager.ask("connection", id="c0"))["queuedMessages"] < 5:
             await asyncio.sleep(0.1)

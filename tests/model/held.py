@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from enum import Enum
 from random import Random
 from typing import Any
 
 from runtime.errors import OwnershipLostError
+from runtime.host.farewell import WayOut
 from runtime.host.handover import LOOK_EVERY_S, Arrival, Departure, Ending
 from runtime.host.reporter import Reporter
 from runtime.host.tools import Tools
@@ -46,14 +46,6 @@ class World:
     random: Random
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     is_draining: Callable[[], bool]
-
-
-class WayOut(Enum):
-    """Why this owner lets go."""
-
-    LOST = "another owns the connection, or nobody"
-    STOPPING = "the record is left for the next owner"
-    LEFT = "the host that it was handed over to has it"
 
 
 @dataclass(slots=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from runtime.adapters.embedded.sink_extensions import read_overrides
 from runtime.settings import Settings
+from runtime.sink_extensions import read_overrides
 
 
 @pytest.mark.parametrize("text", ["", " ", "{}", '{"extensions": null}', '{"extensions": {}}'])

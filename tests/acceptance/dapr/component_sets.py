@@ -134,11 +134,6 @@ def id_of(number: int) -> str:
     return f"numbers-{number}"
 
 
-def slot_of(id_: str) -> int:
-    """The slot of the feed that a connection dials."""
-    return int(id_.rpartition("-")[2]) % SLOTS
-
-
 @asynccontextmanager
 async def deployed(name: str, folder: Path) -> AsyncIterator[Deployment]:
     """The set with everything behind it for a block; nothing is left of it."""

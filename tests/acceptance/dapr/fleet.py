@@ -16,7 +16,7 @@ from runtime.placement import SLACK
 from tests.acceptance.dapr.sockets import Sockets
 from tests.acceptance.dapr.stack import EVENTS, PATIENCE_S, Pair, Stack, make_host, running_stack
 from tests.acceptance.dapr.streams import Stream
-from tests.acceptance.feed import SLOTS, FeedProcess, feeding
+from tests.acceptance.feed import SLOTS, FeedProcess, feeding, slot_of
 from tests.acceptance.ledger import Ledger
 from tests.sidecar import COMPONENTS
 
@@ -234,11 +234,6 @@ class Fleet:
             if not begin <= since <= until <= end
         ]
         assert not faults, "\n".join(faults[:20])
-
-
-def slot_of(connection_id: str) -> int:
-    """The slot of the feed that a connection of a fleet dials."""
-    return int(connection_id.rpartition("-")[2]) % SLOTS
 
 
 @asynccontextmanager

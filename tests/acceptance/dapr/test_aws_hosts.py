@@ -18,7 +18,7 @@ import pytest_asyncio
 from runtime.ports import Names
 from tests.acceptance.dapr.aws import Deployed, actions, deployed, is_allowed
 from tests.acceptance.dapr.stack import HANDLERS, Pair, eventually
-from tests.acceptance.feed import SLOTS, FeedProcess, feeding
+from tests.acceptance.feed import SLOTS, FeedProcess, feeding, slot_of
 from tests.acceptance.ledger import Ledger
 from tests.brokers import aws_client
 
@@ -148,7 +148,7 @@ async def test_of_three_hosts_one_is_killed_and_every_missing_number_lies_in_an_
     await region.until_fresh(epochs)
     ledger = region.ledger()
     ledger.check_sequences()
-    missing = ledger.check_holes(region.feed.told("number"), _slot_of)
+    missing = ledger.check_holes(region.feed.told("number"), slot_of)
     assert missing >= len(theirs), "this test has seen nothing lost"
     gaps = ledger.blind_times()
     assert gaps.keys() >= theirs
@@ -226,10 +226,6 @@ def _body(feed: FeedProcess, number: int) -> dict[str, Any]:
     options = {"headers": {"X-Token": {"secret": f"secretstore/{SECRET}"}}}
     url = feed.url(f"numbers/{number % SLOTS}/{id_}")
     return {"id": id_, "url": url, "topic": TOPIC, "autoReconnect": True, "options": options}
-
-
-def _slot_of(id_: str) -> int:
-    return int(id_.rpartition("-")[2]) % SLOTS
 
 
 def _is_held(view: dict[str, Any] | None, hosts: Iterable[str]) -> bool:

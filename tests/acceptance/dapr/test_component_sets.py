@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.dapr.component_sets import BEAT_S, HOSTS, LEASE_S, deployed, slot_of
+from tests.acceptance.dapr.component_sets import BEAT_S, HOSTS, LEASE_S, deployed
+from tests.acceptance.feed import slot_of
 
 pytestmark = pytest.mark.acceptance
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.dapr.stack import Stack, eventually
 from tests.acceptance.dapr.streams import Published
-from tests.acceptance.feed import SLOTS, FeedProcess
+from tests.acceptance.feed import SLOTS, FeedProcess, slot_of
 from tests.processes import Process
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
@@ -105,7 +105,7 @@ async def test_sigterm_with_the_sidecar_alive_publishes_what_was_read_and_closes
     sent = [line for line in feed.told("number") if line["at"] < asked_at - longest_way_s]
     for id_, numbers in published.read().numbers.items():
         assert not numbers.holes
-        assert numbers.last >= max(line["number"] for line in sent if line["slot"] == _slot(id_)), id_
+        assert numbers.last >= max(line["number"] for line in sent if line["slot"] == slot_of(id_)), id_
 
     await stack.heal()
     await stack.until_status("Connected", *published.ids)
@@ -113,7 +113,7 @@ async def test_sigterm_with_the_sidecar_alive_publishes_what_was_read_and_closes
     await _forget(stack, published)
     ledger = published.read()
     ledger.check_sequences()
-    ledger.check_holes(feed.told("number"), _slot)
+    ledger.check_holes(feed.told("number"), slot_of)
     assert {gap["connectionId"] for gap in ledger.gaps("blind")} == published.ids
 
 
@@ -135,7 +135,7 @@ async def test_sigterm_with_the_sidecar_dead_ends_within_the_deadline(stack: Sta
     await _forget(stack, published)
     ledger = published.read()
     ledger.check_sequences()
-    assert ledger.check_holes(feed.told("number"), _slot) > 0, "this test has seen nothing lost"
+    assert ledger.check_holes(feed.told("number"), slot_of) > 0, "this test has seen nothing lost"
 
 
 async def test_a_host_that_is_killed_and_started_again_has_a_higher_epoch_and_says_what_it_missed(
@@ -151,7 +151,7 @@ async def test_a_host_that_is_killed_and_started_again_has_a_higher_epoch_and_sa
     await _forget(stack, published)
     ledger = published.read()
     ledger.check_sequences()
-    assert ledger.check_holes(feed.told("number"), _slot) > 0, "this test has seen nothing lost"
+    assert ledger.check_holes(feed.told("number"), slot_of) > 0, "this test has seen nothing lost"
     assert {gap["connectionId"] for gap in ledger.gaps("blind")} == published.ids
     for id_ in published.ids:  # in the order in which they were told
         first, second = [epoch for known, epoch in ledger.connected() if known == id_]
@@ -190,7 +190,7 @@ async def _forget(stack: Stack, published: Published) -> None:
 def _last_sent_at(published: Published, feed: FeedProcess) -> float:
     """When the feed sent what was published last, of the connection that is furthest behind."""
     sent = {(line["slot"], line["number"]): line["at"] for line in feed.told("number")}
-    return min(sent.get((_slot(id_), numbers.last), 0) for id_, numbers in published.read().numbers.items())
+    return min(sent.get((slot_of(id_), numbers.last), 0) for id_, numbers in published.read().numbers.items())
 
 
 def _is_fresh(published: Published, id_: str) -> bool:
@@ -202,7 +202,3 @@ def _codes(feed: FeedProcess, published: Published) -> list[int | None]:
     """How the connections were closed, as the feed has seen it."""
     name = published.frames.topic.removesuffix("-frames")
     return [line["closed"] for line in feed.told("closed") if line["path"].endswith(name)]
-
-
-def _slot(connection_id: str) -> int:
-    return int(connection_id.rpartition("-")[2]) % SLOTS

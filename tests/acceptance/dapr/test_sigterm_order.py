@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from tests.acceptance.dapr.stack import Pair, Stack, eventually, running_stack
 from tests.acceptance.dapr.streams import Published
-from tests.acceptance.feed import SLOTS, FeedProcess, feeding
+from tests.acceptance.feed import FeedProcess, feeding, slot_of
 from tests.acceptance.ledger import Ledger
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
@@ -105,11 +105,7 @@ async def ordered(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ord
 
 
 def _body(feed: FeedProcess, id_: str) -> dict[str, Any]:
-    return {"id": id_, "url": feed.url(f"numbers/{_slot(id_)}/{id_}"), "topic": TOPIC}
-
-
-def _slot(connection_id: str) -> int:
-    return int(connection_id.rpartition("-")[2]) % SLOTS
+    return {"id": id_, "url": feed.url(f"numbers/{slot_of(id_)}/{id_}"), "topic": TOPIC}
 
 
 @pytest.mark.parametrize("name", ORDERS)
@@ -134,7 +130,7 @@ async def test_whatever_gets_sigterm_first_all_end_within_the_grace_and_what_is_
     assert [line["closed"] for line in closed] == [1001] * CONNECTIONS
     if order.is_whole:
         assert not host.app.logged("drain_incomplete")
-        ledger.check_all_published(sent, _slot, asked_at)
+        ledger.check_all_published(sent, slot_of, asked_at)
 
     await asyncio.sleep(DOWN_S)
     host.sidecar.command[:] = ordered.command
@@ -143,7 +139,7 @@ async def test_whatever_gets_sigterm_first_all_end_within_the_grace_and_what_is_
     await ordered.until_fresh()
     ledger = ordered.read()
     ledger.check_sequences()
-    missing = ledger.check_holes(ordered.feed.told("number"), _slot)
+    missing = ledger.check_holes(ordered.feed.told("number"), slot_of)
     assert missing >= CONNECTIONS * DOWN_S, "this test has seen nothing lost"
     assert ledger.blind_times().keys() == ordered.published.ids
     assert not ledger.gaps("dropped")
