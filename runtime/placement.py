@@ -49,6 +49,22 @@ def excess(instance_id: str, shares: Mapping[str, Share]) -> dict[str, int]:
     return {id_: count for id_, count in given.items() if count > 0}
 
 
+def settled(instance_id: str, before: Mapping[str, Share], now: Mapping[str, Share]) -> dict[str, Share]:
+    """Shares as a host may act on them: leases are written at different times, and what moves may be in none of them.
+
+    Between two looks each lease is renewed. So another host counts with the more that it had in one of them, since what
+    it has given is perhaps not in a lease yet, and this one with the less, since what it has got came perhaps to all.
+    """
+    return {
+        id_: Share((min if id_ == instance_id else max)(share.load, _load(before, id_)), share.max_connections)
+        for id_, share in now.items()
+    }
+
+
+def _load(shares: Mapping[str, Share], id_: str) -> int:
+    return shares[id_].load if id_ in shares else 0
+
+
 def is_due_to(instance_id: str, connection_id: str, living: Collection[str]) -> bool:
     """Whether it falls to this host, among the living ones, to look after a connection that nobody holds."""
     return place_of(instance_id, connection_id, living) == 0

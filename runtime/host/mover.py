@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runtime import placement
 from runtime.host.keeper import Keeper
@@ -28,6 +28,7 @@ class Mover:
     keepers: Mapping[str, Keeper]
     shares: Shares
     is_draining: Callable[[], bool]
+    _seen: Mapping[str, Share] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Rebalance again and again, until cancelled; each time the leases must tell first what the last one did."""
@@ -37,9 +38,10 @@ class Mover:
                 await self.rebalance()
 
     async def rebalance(self) -> None:
-        """Hand over what exceeds the fair share."""
+        """Hand over what exceeded the fair share at this look, and at the last one."""
         own = Share(len(self.keepers), self.limits.max_connections)
-        wanted = placement.excess(self.instance_id, self.shares.of_others() | {self.instance_id: own})
+        before, self._seen = self._seen, self.shares.of_others() | {self.instance_id: own}
+        wanted = placement.excess(self.instance_id, placement.settled(self.instance_id, before, self._seen))
         for to, count in wanted.items():
             movable = [keeper for keeper in self.keepers.values() if keeper.can_move]
             for keeper in movable[:count]:

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.placement import Share, excess, is_due_to, lightest
+from runtime.placement import Share, excess, is_due_to, lightest, settled
 
 hosts = st.dictionaries(
     st.sampled_from(["a", "b", "c", "d"]),
@@ -61,6 +61,32 @@ def test_rounds_come_to_rest(shares: dict[str, Share]):
             return
         shares = after(shares, moves)
     raise AssertionError(shares)
+
+
+def test_what_is_in_no_lease_while_it_moves_lets_nobody_give():
+    """Host a deals 80 of 100 out. Its lease says so already, that of d does not yet say what it got."""
+    full = {"a": Share(100, 1000)} | {id_: Share(0, 1000) for id_ in "bcde"}
+    moving = {id_: Share(20, 1000) for id_ in "abce"} | {"d": Share(3, 1000)}
+    assert excess("e", moving) == {"d": 3}
+    assert excess("e", settled("e", full, moving)) == {}
+
+
+def test_what_a_host_has_claimed_of_a_dead_one_counts_only_when_others_have_told_what_they_claimed():
+    before = {id_: Share(20, 1000) for id_ in "abcd"}
+    claimed = before | {"a": Share(25, 1000)}
+    assert excess("a", claimed) == {"b": 1, "c": 1, "d": 1}
+    assert excess("a", settled("a", before, claimed)) == {}
+
+
+def test_an_excess_that_lasts_is_given_at_the_second_look():
+    shares = {"a": Share(100, 1000), "b": Share(0, 1000)}
+    assert excess("a", settled("a", {}, shares)) == {}
+    assert excess("a", settled("a", shares, shares)) == {"b": 50}
+
+
+@given(hosts)
+def test_what_does_not_change_is_settled(shares: dict[str, Share]):
+    assert all(settled(id_, shares, shares) == shares for id_ in shares)
 
 
 def test_the_lightest_has_most_room_in_proportion_and_nobody_is_chosen_when_all_are_full():
