@@ -106,10 +106,11 @@ class Wrapping:
 
     def next(self, waiting: deque[Entry], limit: int) -> Parcel:
         """Make a parcel of what stands first, of at most `limit` entries; it is taken out."""
-        first = waiting[0]
-        if self.is_batch and isinstance(first, Frame):
+        if self.is_batch and isinstance(first := waiting[0], Frame):
             return _batch(self._run(waiting, first, limit), is_raw=self.is_raw)
-        return Parcel(_raw(first.event(), is_raw=self.is_raw), [waiting.popleft()])
+        entry = waiting.popleft()
+        event = entry.event()
+        return Parcel(event._replace(is_raw=True) if self.is_raw else event, [entry])
 
     def halves(self, parcel: Parcel) -> list[Parcel]:
         """Two for one that was refused, and the next ones no larger than these."""
@@ -138,7 +139,3 @@ def _batch(run: Sequence[Frame], *, is_raw: bool) -> Parcel:
     data = b"[%b]" % b",".join([entry.envelope for entry in run])
     event = Event(event_id, first.topic, FRAMES, first.connection_id, last.time, data, is_raw=is_raw, frames=len(run))
     return Parcel(event, run)
-
-
-def _raw(event: Event, *, is_raw: bool) -> Event:
-    return event._replace(is_raw=True) if is_raw else event

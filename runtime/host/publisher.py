@@ -60,7 +60,8 @@ class Lanes:
     """Publishes what queues hold, with as many calls in flight as there are lanes.
 
     A call takes the head of each ready queue, round robin; runs where the publisher keeps order. A queue is in one call
-    at a time, so that order holds by construction. A lane that is free takes its share of the queues that are ready.
+    at a time, so that order holds by construction. A lane takes its share of the queues that are ready or in flight and
+    no more, so that calls come to be of one size: in a long one many frames wait, and a short one costs too much.
 
     A failed call tells nothing about which events got through: what is not known to have arrived is sent again, in
     order, with the same content and ids, without end. Only what is refused for itself is given up, to `refused`.
@@ -72,12 +73,9 @@ class Lanes:
     observer: Observer
     refused: Callable[[FrameQueue, Parcel, str], None]
     width: int = 1
-    _free: int = field(init=False)
+    _in_flight: int = 0
     _ready: deque[FrameQueue] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self._free = self.width
 
     def on_ready(self, queue: FrameQueue) -> None:
         """A queue has something to take; while some of it is in flight it is looked at again after that."""
@@ -99,14 +97,12 @@ class Lanes:
                 await self._wake.wait()
             chunk = self._gather()
             if chunk:
-                self._free -= 1
                 await self._publish(chunk)
-                self._free += 1
 
     def _gather(self) -> list[tuple[FrameQueue, Parcel]]:
         chunk: list[tuple[FrameQueue, Parcel]] = []
         room = CALL_MAX_BYTES
-        share = -(-len(self._ready) // self._free)
+        share = -(-(len(self._ready) + self._in_flight) // self.width)
         queues = [self._ready.popleft() for _ in range(min(len(self._ready), share, CALL_MAX_EVENTS))]
         of_one = max(1, CALL_MAX_EVENTS // len(queues)) if self.publisher.keeps_order else 1
         for index, queue in enumerate(queues):
@@ -121,7 +117,9 @@ class Lanes:
 
     async def _publish(self, chunk: list[tuple[FrameQueue, Parcel]]) -> None:
         queues = dict.fromkeys([queue for queue, _ in chunk])
+        self._in_flight += len(queues)
         await self._until_accepted(chunk)  # one that is cancelled releases nothing: the process ends with it
+        self._in_flight -= len(queues)
         for queue in queues:
             queue.release()
             if queue.has_waiting:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
+from itertools import islice
 
 from runtime.host.budget import Budget
 from runtime.host.flag import Flag
@@ -28,6 +29,7 @@ class Dropped:
 class FrameQueue:
     """Events of one connection, in order. Full means: the reader waits (`block`) or the oldest go.
 
+    Without a `connection_id`: events about any of them.
     `budget`: what all queues of a process may hold together; where that is spent, this one may hold one message.
     `hold` keeps back what comes from then on, while what came before is published.
     """
@@ -160,27 +162,27 @@ class FrameQueue:
         stands behind one that is refused may arrive, and before its halves do.
         """
         assert not self._flying
-        of_one = 1 if self.wrapping.is_batch else of_one
+        waiting, wrapping = self._waiting, self.wrapping
+        of_one = 1 if wrapping.is_batch else of_one
+        limit = min(limit, of_one) if self.connection_id else _of_each(waiting, limit, of_one)
+        allowed = len(waiting) if self._ahead_of_hold is None else self._ahead_of_hold
         parcels: list[Parcel] = []
-        counts: dict[str, int] = {}
-        while self.has_waiting and len(parcels) < limit and max_bytes > 0:
-            subject = self._waiting[0].subject
-            counts[subject] = counts.get(subject, 0) + 1
-            if counts[subject] > of_one:
-                break
-            allowed = len(self._waiting) if self._ahead_of_hold is None else self._ahead_of_hold
-            parcel = self.wrapping.next(self._waiting, allowed)
-            if self._ahead_of_hold is not None:
-                self._ahead_of_hold -= len(parcel.entries)
+        while allowed and len(parcels) < limit and max_bytes > 0:
+            parcel = wrapping.next(waiting, allowed)
+            allowed -= len(parcel.entries)
             max_bytes -= len(parcel.event.data)
             parcels.append(parcel)
             self._flying += parcel.entries
+        if self._ahead_of_hold is not None:
+            self._ahead_of_hold = allowed
         self._tell_drop()  # when there is room: the events about drops wait in a queue like this
         return parcels
 
     def release(self) -> None:
         """All that was taken is done with."""
-        size = sum([entry.size for entry in self._flying])
+        size = 0
+        for entry in self._flying:
+            size += entry.size
         self._flying = []
         self._bytes -= size
         self._settle()
@@ -188,7 +190,7 @@ class FrameQueue:
 
     def _has_reached(self, part: float) -> bool:
         """Whether this part of its bounds is used."""
-        count = len(self)
+        count = len(self._flying) + len(self._waiting)
         if count >= self._max_messages * part or self._bytes >= self._max_bytes * part:
             return True
         return count > 0 and self.budget.is_spent
@@ -196,7 +198,7 @@ class FrameQueue:
     def _settle(self) -> None:
         if not self._has_reached(REFILL):
             self._room.set()
-        if not len(self):
+        if not (self._flying or self._waiting):
             self._empty.set()
 
     def _free(self, entry: Entry) -> None:
@@ -228,3 +230,13 @@ class FrameQueue:
         if self._pending_drop is not None:
             dropped, self._pending_drop = self._pending_drop, None
             self.on_dropped(dropped, "the queue was full")
+
+
+def _of_each(waiting: deque[Entry], limit: int, of_one: int) -> int:
+    """How many stand first, at most `limit`, of which no more than `of_one` are about the same connection."""
+    counts: Counter[str] = Counter()
+    for place, entry in enumerate(islice(waiting, limit)):
+        counts[entry.subject] += 1
+        if counts[entry.subject] > of_one:
+            return place
+    return limit

@@ -28,7 +28,7 @@ _FRACTION = re.compile(r"(\.\d{6})\d+")
 class WireTime(datetime):
     """A UTC time that remembers the text it was read from, so that a foreign timestamp is rewritten unchanged."""
 
-    text: str
+    text: str | None = None  # none in a time that was computed from one
 
     @classmethod
     def parse(cls, text: str) -> WireTime:
@@ -53,10 +53,10 @@ def _read_time(value: object) -> object:
 
 def format_time(moment: datetime) -> str:
     """Write a time as ISO 8601 in UTC with microseconds and `Z`, or as the text it was read from."""
-    text = getattr(moment, "text", None)
-    if isinstance(text, str):
-        return text
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(moment, WireTime) and moment.text is not None:
+        return moment.text
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:-6]}Z"  # without +00:00
 
 
 UtcTime = Annotated[

@@ -225,7 +225,22 @@ async def test_ready_connections_are_dealt_to_the_lanes_that_are_free():
         stream.read()
     async with stage.running():
         await asyncio.sleep(0.5)
-        assert sorted(len(call) for call in publisher.calls) == [3, 3, 4]
+        assert [len(call) for call in publisher.calls] == [4, 4, 2]
+
+
+@virtual_time
+async def test_lanes_come_to_have_equal_shares_though_one_was_alone_at_first():
+    publisher = FaultyPublisher(lanes=3, call_s=1)
+    stage = Stage(publisher, lanes=3)
+    streams = [stage.stream(str(number)) for number in range(12)]
+    async with stage.running():
+        for group in (streams[:1], streams[1:]):
+            for stream in group:
+                stream.receive(*"xyz")
+                stream.read()
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(4)
+    assert [len(call) for call in publisher.calls] == [1, 4, 4, *[4] * 6, 3]
 
 
 @pytest.mark.parametrize(("connections", "size"), [(CALL_MAX_EVENTS + 7, 1), (5, CALL_MAX_BYTES // 2)])

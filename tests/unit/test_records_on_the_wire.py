@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import orjson
 import pytest
@@ -17,7 +17,7 @@ from runtime.models.envelope import EnvelopeEncoder, MessageEnvelope
 from runtime.models.outcome import OutcomeStatus, outcome_of
 from runtime.models.schemas import SCHEMAS
 from runtime.models.status import TRANSITIONS, ConnectionStatus, transition
-from runtime.models.wire import format_time
+from runtime.models.wire import WireTime, format_time
 
 WEB_DEFAULTS = (
     '{"id":"abc123","url":"wss://example.com/socket","status":2,"topic":null,"autoReconnect":true,'
@@ -156,3 +156,16 @@ def test_json_with_which_an_event_could_not_be_written_again_stays_a_text(levels
 def test_every_schema_names_its_fields_in_camel_case(name: str):
     text = json.dumps(SCHEMAS[name]())
     assert "_" not in "".join(json.loads(text).get("properties", {}))
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00.000000Z"),
+        (datetime(2026, 1, 31, 14, tzinfo=timezone(timedelta(hours=2))), "2026-01-31T12:00:00.000000Z"),
+        (WireTime.parse("2026-01-31T12:00:00.1234567Z"), "2026-01-31T12:00:00.1234567Z"),
+        (WireTime.parse("2026-01-31T12:00:00.1234567Z") + timedelta(seconds=1), "2026-01-31T12:00:01.123456Z"),
+    ],
+)
+def test_a_time_is_written_in_utc_and_one_that_was_read_as_it_came(moment: datetime, written: str):
+    assert format_time(moment) == written

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 
 import grpc
 import orjson
-from dapr.proto.runtime.v1.pubsub_pb2 import (
-    BulkPublishRequest,
-    BulkPublishRequestEntry,
-    PublishEventRequest,
-)
+from dapr.proto.runtime.v1.pubsub_pb2 import BulkPublishRequest, PublishEventRequest
 from google.protobuf.empty_pb2 import Empty
 
 from runtime.adapters.dapr.bulk_call import BulkCall
@@ -91,10 +87,11 @@ class DaprBroker:
                 raise PublishError(str(error), published=index) from None
 
     async def _publish(self, call: _Call, events: Sequence[Event]) -> None:
-        entries = [self._entry(number, event) for number, event in enumerate(events)]
         topic, is_raw = call
         metadata = {"rawPayload": "true"} if is_raw else None
-        request = BulkPublishRequest(pubsub_name=self._pubsub, topic=topic, entries=entries, metadata=metadata)
+        request = BulkPublishRequest(pubsub_name=self._pubsub, topic=topic, metadata=metadata)
+        for number, event in enumerate(events):
+            self._add(request, str(number), event)
         try:
             try:
                 await self._bulk(request)
@@ -113,14 +110,13 @@ class DaprBroker:
             return _RefusedError(f"the event cannot be published to {topic}: {details}")
         return PublishError(reason_of(error, self._sidecar, f"the pub/sub {self._pubsub}"))
 
-    def _entry(self, number: int, event: Event) -> BulkPublishRequestEntry:
+    def _add(self, request: BulkPublishRequest, entry_id: str, event: Event) -> None:
+        """Make its entry in its place: a list of entries would be copied."""
         metadata = {"partitionKey": event.subject} if self.keeps_order and event.subject else None
         content, content_type = (
             (event.data, event.content_type) if event.is_raw else (self._document(event), CLOUD_EVENT)
         )
-        return BulkPublishRequestEntry(
-            entry_id=str(number), event=content, content_type=content_type, metadata=metadata
-        )
+        request.entries.add(entry_id=entry_id, event=content, content_type=content_type, metadata=metadata)
 
     def _document(self, event: Event) -> bytes:
         if not event.data:
