@@ -42,7 +42,7 @@ class OwnershipLostError(ManagerError):
 
 
 class RaceLostError(TransientError):
-    """Another writer changed the key first: read again, then decide again."""
+    """The key has changed, most likely by another writer, or by this very write: read again, then decide again."""
 
 
 class GarbageRecordError(PermanentError):

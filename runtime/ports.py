@@ -27,7 +27,10 @@ class Stored:
 
 
 class StateStore(Protocol):
-    """A key-value store with compare-and-set. Any error but RaceLostError leaves the write unknown."""
+    """A key-value store with compare-and-set. Any error leaves a write unknown: read again, and decide again.
+
+    RaceLostError too: a client between here and the store that tries again by itself may lose to its own first try.
+    """
 
     async def get(self, key: str) -> Stored | None:
         """Read with strong consistency; None when absent. Raises StoreError."""

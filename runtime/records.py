@@ -246,7 +246,10 @@ class Records:
         return decode(model, key, value) if value is not None else None
 
     async def _swap(self, key: str, decide: Callable[[bytes | None], bytes | None]) -> bytes | None:
-        """Read, decide, write; after any error read again and decide again. Returns what is stored then."""
+        """Read, decide, write; after any error read again and decide again. Returns what is stored then.
+
+        `decide` may be asked again about what it has decided itself: see `StateStore`.
+        """
         async with self._locks.hold(key):
             return await self._swap_held(key, decide)
 

@@ -30,8 +30,9 @@ _CHUNK = 100  # so that a slow store, too, answers a bulk read within the deadli
 class DaprStore:
     """Every write is first-write, with the etag or create-only.
 
-    ABORTED means that the race was lost. Any other failure leaves the write unknown, INTERNAL included: Redis,
-    PostgreSQL and DynamoDB answer so to a create-only that lost, and to everything else too (measured).
+    ABORTED means that the race was lost; on DynamoDB perhaps to this very write, which the sidecar tries again when its
+    answer is lost. Any other failure leaves the write unknown, INTERNAL included: Redis, PostgreSQL and DynamoDB answer
+    so to a create-only that lost, and to everything else too (measured).
     """
 
     def __init__(self, sidecar: Calls, store: str) -> None:
