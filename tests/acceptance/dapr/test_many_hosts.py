@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
 LAST_WORD_S = 2 * BEAT_S  # a lease says up to when all was published, and is written at every beat
 FAILOVER_S = LEASE_S + BUSY_S
 REDIS_AWAY_S = 30
-REST_S, PATIENCE_S = 2, 60
+REST_S, PATIENCE_S = 6 * BEAT_S, 90  # a host looks at every second beat, and acts upon what two looks have shown
 
 
 @pytest.mark.parametrize("with_sidecar", [False, True], ids=["alone", "with-its-sidecar"])
@@ -151,10 +151,10 @@ async def _owners(fleet: Fleet) -> dict[str, tuple[str, int]]:
 
 
 async def _owners_at_rest(fleet: Fleet) -> dict[str, tuple[str, int]]:
-    """The same, once nothing moves any more: a host may give away what was too many a moment ago."""
+    """The same, once nothing moves any more: a host may give away what was too many a moment ago, or be about to."""
     async with asyncio.timeout(PATIENCE_S):
         before: dict[str, tuple[str, int]] = {}
-        while (now := await _owners(fleet)) != before:
+        while (now := await _owners(fleet)) != before or any(_stored(fleet, id_).get("handover") for id_ in fleet.ids):
             before = now
             await asyncio.sleep(REST_S)
     return now

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.placement import SLACK
-from tests.acceptance.dapr.fleet import ARGS, PROGRAM, ROUND_S, Fleet
+from tests.acceptance.dapr.fleet import ARGS, BEAT_S, PROGRAM, ROUND_S, Fleet
 from tests.acceptance.dapr.sockets import Sockets
 from tests.acceptance.dapr.stack import EVENTS, running_stack
 from tests.acceptance.dapr.streams import Stream
@@ -24,6 +24,7 @@ CONNECTIONS = 100
 MORE = ("host-2", "host-3", "host-4", "host-5")
 TOPIC = "fleet-frames"
 PATIENCE_S = 90
+REST_ROUNDS = round(6 * BEAT_S / ROUND_S)  # a host looks at every second beat, and acts upon what two looks have shown
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -51,13 +52,15 @@ async def test_one_host_becomes_five_and_one_again_with_even_shares_one_owner_ea
         for host in MORE:
             group.create_task(fleet.add(host))
     await fleet.until_held_by("host-1", *MORE, is_fair=True, patience_s=PATIENCE_S)
-    await fleet.until_fresh()
+    fair_at = time.time()
+    await fleet.until_fresh(REST_ROUNDS)
+    assert not fleet.sockets.opened_since(fair_at), "shares were even, and it did not come to rest"
     shares = Counter(view["instanceId"] for view in (await fleet.views()).values())
     even = CONNECTIONS / (1 + len(MORE))
     assert max(shares.values()) <= (1 + SLACK) * even, shares
     assert min(shares[host] for host in ("host-1", *MORE)) >= even / 2, shares
     moved = fleet.sockets.opened_since(began_at)
-    assert len(moved) == moved.total() == CONNECTIONS - shares["host-1"], f"some moved to and fro: {moved}"
+    assert len(moved) >= CONNECTIONS - even * (1 + SLACK), "this test has seen nothing move"
     fleet.check_whole()
 
     async with asyncio.TaskGroup() as group:
