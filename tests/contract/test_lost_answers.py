@@ -64,9 +64,9 @@ async def way_to(port: int) -> AsyncIterator[tuple[Way, int]]:
 
 async def test_what_was_written_though_its_answer_was_lost_is_found_and_not_written_twice(moto: Broker, tmp_path: Path):
     make_table(moto)
-    async with way_to(int(moto.env["AWS_ENDPOINT_URL"].rpartition(":")[2])) as (way, port):
+    async with way_to(moto.port) as (way, port):
         (resources := tmp_path / "resources").mkdir()
-        by_the_way = replace(moto, env=dict(moto.env) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+        by_the_way = replace(moto, env=moto.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
         write_component(resources, "dynamodb", "state.aws.dynamodb", table=TABLE, keyPrefix="none", **aws(by_the_way))
         sidecar = Sidecar("lost-answers", resources, tmp_path, env={"AWS_EC2_METADATA_DISABLED": "true"})
         async with running_sidecar(sidecar):
