@@ -43,7 +43,7 @@ def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[Broker]:
     program = find_program("redis-server", "apt-get install redis-server")
     (port,) = free_ports(1)
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    options += ["--appendonly", "yes", "--appendfsync", "no"] if keeps else ["--appendonly", "no"]
+    options += ["--appendonly", "yes" if keeps else "no", "--appendfsync", "no"]
     process = Process("redis", [program, *options], folder, lambda: is_open(port))
     with started(process):
         yield Broker(port, {"REDIS_HOST": f"127.0.0.1:{port}"}, process)

@@ -18,6 +18,7 @@ from runtime.ports import Names
 from tests.acceptance.dapr.stack import (
     HANDLERS,
     PATIENCE_S,
+    REST_BEATS,
     Outsider,
     Pair,
     eventually,
@@ -34,7 +35,8 @@ from tests.sidecar import COMPONENTS
 HOSTS = ("host-1", "host-2", "host-3")
 CONNECTIONS, ROUND_S = 24, 0.5
 TOPIC = "numbers"
-BEAT_S, LEASE_S, REST_S = 1, 6, 2.5  # a host gives away what is too much at every second beat
+BEAT_S, LEASE_S = 1, 6
+REST_S = REST_BEATS * BEAT_S
 SETTINGS = {"--heartbeat-interval-s": BEAT_S, "--lease-s": LEASE_S, "--sweep-interval-s": 5}
 ARGS = [str(word) for pair in SETTINGS.items() for word in pair]
 NAMES = Names()

@@ -26,6 +26,7 @@ from tests.sidecar import COMPONENTS, Sidecar
 COMMANDS, EVENTS = "websocket-commands", "websocket-events"
 HANDLERS, HOST, OUTSIDER = "websocket-handlers", "websocket-host", "dashboard"
 PATIENCE_S = 60
+REST_BEATS = 6  # a host looks at every second beat, and acts upon what two looks have shown
 
 
 async def eventually(

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from tests.acceptance.dapr.fleet import BEAT_S, BUSY_S, HOSTS, LEASE_S, STALL_LIMIT_S, Fleet
+from tests.acceptance.dapr.stack import REST_BEATS
 from tests.acceptance.dapr.streams import ask
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
 LAST_WORD_S = 2 * BEAT_S  # a lease says up to when all was published, and is written at every beat
 FAILOVER_S = LEASE_S + BUSY_S
 REDIS_AWAY_S = 30
-REST_S, PATIENCE_S = 6 * BEAT_S, 90  # a host looks at every second beat, and acts upon what two looks have shown
+REST_S, PATIENCE_S = REST_BEATS * BEAT_S, 90
 
 
 @pytest.mark.parametrize("with_sidecar", [False, True], ids=["alone", "with-its-sidecar"])

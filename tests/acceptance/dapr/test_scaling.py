@@ -14,7 +14,7 @@ import pytest_asyncio
 from runtime.placement import SLACK
 from tests.acceptance.dapr.fleet import ARGS, BEAT_S, PROGRAM, ROUND_S, Fleet
 from tests.acceptance.dapr.sockets import Sockets
-from tests.acceptance.dapr.stack import EVENTS, running_stack
+from tests.acceptance.dapr.stack import EVENTS, REST_BEATS, running_stack
 from tests.acceptance.dapr.streams import Stream
 from tests.acceptance.feed import feeding
 
@@ -24,7 +24,7 @@ CONNECTIONS = 100
 MORE = ("host-2", "host-3", "host-4", "host-5")
 TOPIC = "fleet-frames"
 PATIENCE_S = 90
-REST_ROUNDS = round(6 * BEAT_S / ROUND_S)  # a host looks at every second beat, and acts upon what two looks have shown
+REST_ROUNDS = round(REST_BEATS * BEAT_S / ROUND_S)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
