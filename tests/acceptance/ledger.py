@@ -32,10 +32,14 @@ class Run:
 
 @dataclass
 class Numbers:
-    """The feed's numbers of one connection, over all epochs. `holes`: numbers that are missing, both ends inclusive."""
+    """The feed's numbers of one connection, over all epochs. `holes`: numbers that are missing, both ends inclusive.
+
+    `sent_at`: the Unix time at which the feed sent the last one.
+    """
 
     first: int
     last: int
+    sent_at: float
     count: int = 1
     holes: list[tuple[int, int]] = field(default_factory=list)
 
@@ -95,7 +99,7 @@ class Ledger:
         id_, epoch = data["websocketId"], data["epoch"]
         number, at = sent_at(data["payload"])
         self._take_sequence((id_, epoch), data["sequence"], number)
-        self._take_number(id_, number)
+        self._take_number(id_, number, at)
         self.newest[id_] = max(self.newest.get(id_, 0), epoch)
         if epoch < self.newest[id_]:
             self.late.append((id_, number))
@@ -120,15 +124,15 @@ class Ledger:
             self.faults.append(f"{key}: number {number} after {run.number}")
         run.last, run.number = sequence, number
 
-    def _take_number(self, connection_id: str, number: int) -> None:
+    def _take_number(self, connection_id: str, number: int, at: float) -> None:
         known = self.numbers.get(connection_id)
         if known is None:
-            self.numbers[connection_id] = Numbers(number, number)
+            self.numbers[connection_id] = Numbers(number, number, at)
             return
         if number > known.last:
             if number > known.last + 1:
                 known.holes.append((known.last + 1, number - 1))
-            known.last = number
+            known.last, known.sent_at = number, at
             known.count += 1
         elif not self.overlaps:
             self.faults.append(f"{connection_id}: number {number} after {known.last}")

@@ -33,11 +33,14 @@ async def eventually(
     condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S, *, every: float = 0.1
 ) -> None:
     """Ask again and again, without filling a core."""
+    limit = asyncio.timeout(patience_s)
     try:
-        async with asyncio.timeout(patience_s):
+        async with limit:
             while not condition():
                 await asyncio.sleep(every)
     except TimeoutError:
+        if not limit.expired():
+            raise  # of the condition itself
         raise AssertionError(f"not within {patience_s:g} s: {what}") from None
 
 
