@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 TAIL_LINES = 40
 BELOW_EPHEMERAL = range(12_000, 31_000)
@@ -23,6 +25,23 @@ def find_program(name: str, how: str, *folders: str) -> str:
     path = shutil.which(name) or shutil.which(name, path=os.pathsep.join(folders))
     assert path is not None, f"{name} is missing: {how}"
     return path
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """Of what this process starts in the block nothing is left after it; programs from before may have helpers."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [child for child in left if not _is_helper(child, before)], left
+
+
+def _is_helper(process: psutil.Process, programs: set[psutil.Process]) -> bool:
+    """Whether one of these has started it, or it has just ended."""
+    try:
+        return bool(programs.intersection(process.parents()))
+    except psutil.NoSuchProcess:
+        return True
 
 
 _given: set[int] = set()

@@ -7,7 +7,8 @@ import json
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -130,8 +131,8 @@ async def world(folder: Path, interval_s: float = 0.05, **settings: Any) -> Asyn
 
 
 @asynccontextmanager
-async def raw_server(answer: bytes | None) -> AsyncIterator[int]:
-    """A port where something answers these bytes to whatever is asked, or never answers (None)."""
+async def raw_server(answer: bytes | None, asked: threading.Event | None = None) -> AsyncIterator[int]:
+    """A port where something answers these bytes to whatever is asked, or never (None). `asked` is set then."""
 
     talks: set[asyncio.Task[Any]] = set()
 
@@ -141,6 +142,8 @@ async def raw_server(answer: bytes | None) -> AsyncIterator[int]:
         talks.add(task)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await reader.readuntil(b"\r\n\r\n")
+            if asked is not None:
+                asked.set()
             if answer is None:
                 await reader.read()
             writer.write(answer or b"")
@@ -162,6 +165,14 @@ async def raw_server(answer: bytes | None) -> AsyncIterator[int]:
 def http(body: bytes, status: str = "200 OK", headers: bytes = b"") -> bytes:
     head = b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n%b\r\n" % (status.encode(), len(body), headers)
     return head + body
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    """Ask again and again."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        time.sleep(0.02)
 
 
 def connect(here: World, id_: str, *args: str) -> None:

@@ -7,6 +7,7 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +194,13 @@ class Ledger:
         return missing
 
     def check_all_published(self, sent: list[dict[str, Any]], slot_of: Callable[[str], int], until_s: float) -> None:
-        """Nothing is missing of what had arrived by a Unix time: of all that was sent longer before than it takes."""
+        """Nothing is missing of what had arrived by a Unix time: of all that was sent longer before than it takes.
+
+        A number counts when the next one was told by then: the feed tells before it sends.
+        """
         last: dict[int, int] = {}
-        for line in sent:
-            if line["at"] < until_s - self.longest_way_s:
+        for line, following in pairwise(sent):
+            if following["at"] < until_s - self.longest_way_s:
                 last[line["slot"]] = line["number"]
         faults = [
             f"{id_}: sent until {last[slot_of(id_)]}, published until {numbers.last}, missing {numbers.holes}"

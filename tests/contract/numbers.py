@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.errors import StoreError
 from runtime.models.wire import WireModel
 from runtime.ports import StateStore
 from runtime.records import Records
@@ -16,14 +17,21 @@ class Numbers(WireModel):
 async def add(records: Records, key: str, number: int) -> None:
     """Add it if it is not there: a write may take effect though it is told to be lost, as on DynamoDB.
 
-    Raises StoreError.
+    With a slow store and many writers it is given up, and tried anew here. Raises StoreError for any other reason.
     """
 
     def decide(found: Numbers | None) -> Numbers | None:
         numbers = found.numbers if found is not None else []
         return Numbers(numbers=[*numbers, number]) if number not in numbers else None
 
-    await records.change(key, Numbers, decide)
+    while True:
+        try:
+            await records.change(key, Numbers, decide)
+        except StoreError as error:
+            if "changed by others" not in str(error):
+                raise
+        else:
+            return
 
 
 async def added(store: StateStore, key: str) -> list[int]:

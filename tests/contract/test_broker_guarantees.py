@@ -87,8 +87,14 @@ async def test_what_a_killed_sidecar_held_comes_again_save_in_memory(
 ):
     names, is_back = [f"held-{number}" for number in range(5)], asyncio.Event()
 
-    async def take(_event: Event) -> None:
-        await is_back.wait()
+    held: list[Event] = []
+
+    async def take(event: Event) -> None:
+        held.append(event)
+        try:
+            await is_back.wait()
+        finally:
+            held.remove(event)
 
     async with subscribed(kind, request, tmp_path, take) as subscriber:
         publishing = asyncio.create_task(subscriber.publish(*names))
@@ -98,6 +104,7 @@ async def test_what_a_killed_sidecar_held_comes_again_save_in_memory(
         await asyncio.to_thread(subscriber.sidecar.kill)
         publishing.cancel()
         await asyncio.gather(publishing, return_exceptions=True)
+        await until(lambda: not held, "the app has noticed that nobody waits for its answers", patience_s=20)
         is_back.set()
         subscriber.taken.clear()
         await asyncio.to_thread(subscriber.sidecar.start)

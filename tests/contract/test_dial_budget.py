@@ -9,10 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from runtime import records
 from runtime.adapters.clock import SystemClock
 from runtime.adapters.dapr.channel import Sidecar as Channel
 from runtime.adapters.dapr.store import DaprStore
 from runtime.failure import classify_status
+from runtime.host import dial_budget
 from runtime.host.dial_budget import DialBudget
 from runtime.host.remote import Wait
 from runtime.host.watch import Nobody
@@ -24,6 +26,13 @@ from tests.sidecar import Sidecar
 
 HOSTS = 4
 URL = "wss://feed.example/stream"
+
+
+@pytest.fixture(autouse=True)
+def _with_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow store is not taken for one that is away, and lost races are not given up: both are tested elsewhere."""
+    monkeypatch.setattr(dial_budget, "STORE_PATIENCE_S", 60)
+    monkeypatch.setattr(records, "MAX_TRIES", 1000)
 
 
 class Quiet:
@@ -65,8 +74,8 @@ async def fleet(sidecar: Sidecar, kind: str, limits: DialLimits) -> AsyncIterato
             channel = Channel(f"127.0.0.1:{sidecar.grpc_port}", None)
             stack.push_async_callback(channel.close)
             store = Prefixed(DaprStore(channel, kind)) if store is None else store.on(DaprStore(channel, kind))
-            records = Records(store, clock, random.random)
-            budgets.append(DialBudget(records, clock, random.random, observer, f"h{number}", limits, Nobody()))
+            shared = Records(store, clock, random.random)
+            budgets.append(DialBudget(shared, clock, random.random, observer, f"h{number}", limits, Nobody()))
         running = [asyncio.create_task(budget.run()) for budget in budgets]
         try:
             yield Fleet(budgets, observer)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import orjson
-import psutil
 import pytest
 
 from tests.acceptance.dapr.streams import ask
@@ -34,6 +33,7 @@ from tests.bench.defaults import DEFAULTS
 from tests.bench.on_null import Shape
 from tests.bench.references import output_of
 from tests.brokers import Broker
+from tests.processes import none_left
 
 pytestmark = pytest.mark.integration
 
@@ -42,9 +42,8 @@ SCRIPT = "redis.call('HSET', KEYS[1], 'data', '1') return redis.call('HGET', KEY
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    before = set(psutil.Process().children(recursive=True))
-    yield
-    assert set(psutil.Process().children(recursive=True)) <= before
+    with none_left():
+        yield
 
 
 SHORT_S = 0.2, 0.3

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.bench import idle, storm
+from tests.processes import none_left
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    before = set(psutil.Process().children(recursive=True))
-    yield
-    assert set(psutil.Process().children(recursive=True)) <= before
+    with none_left():
+        yield
 
 
 async def test_a_short_look_at_idle_connections_tells_what_each_takes(tmp_path: Path):

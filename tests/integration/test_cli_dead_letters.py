@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, World, connect, publish, world, wsm
+from tests.wsm import Background, World, connect, publish, wait_until, world, wsm
 
 pytestmark = pytest.mark.integration
 
@@ -23,11 +22,7 @@ def bury(port: int, **command: str) -> None:
     """Publish a command that ends as a dead letter, and wait until it is one."""
     before = len(wsm("dead-letters", "--json", port=port).lines())
     publish(port, "websocket-commands", **command)
-    for _ in range(100):
-        if len(wsm("dead-letters", "--json", port=port).lines()) > before:
-            return
-        time.sleep(0.05)
-    raise AssertionError("there is no new dead letter")
+    wait_until(lambda: len(wsm("dead-letters", "--json", port=port).lines()) > before, "there is a new dead letter")
 
 
 def test_dead_letters_are_listed_without_what_they_hold(here: World):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, connect, world, wsm
+from tests.wsm import Background, connect, wait_until, world, wsm
 
 pytestmark = pytest.mark.integration
 
@@ -17,6 +17,7 @@ def test_show_says_what_a_dial_waits_for_and_until_when(tmp_path: Path):
         connect(here, "a")
         made = wsm("connect", here.feed.url, "--id", "b", "--auto-reconnect", port=here.port)
         assert made.code == 0, made.stderr
+        wait_until(lambda: wsm("show", "b", "--json", port=here.port).json()["waitsFor"], "its dial waits")
         shown = wsm("show", "b", port=here.port)
         told = {line.split()[0]: line for line in shown.stdout.splitlines()}
         where = here.feed.url.partition("//")[2].partition("/")[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, World, free_port, http, publish, raw_server, world, wsm
+from tests.wsm import Background, World, free_port, http, publish, raw_server, wait_until, world, wsm
 
 pytestmark = pytest.mark.integration
 
@@ -46,6 +46,7 @@ def test_a_lock_that_is_gone_is_a_fault(managed: Background[World], tmp_path: Pa
 
 def test_dead_letters_are_counted(managed: Background[World]):
     publish(managed.value.port, "websocket-commands", command="nonsense")
+    wait_until(lambda: wsm("dead-letters", "--json", port=managed.value.port).lines(), "there is one")
     told = wsm("doctor", port=managed.value.port)
     assert told.code == 0
     assert "1 wait" in told.stdout

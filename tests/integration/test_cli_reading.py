@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from runtime.cli import tables
 from runtime.errors import RaceLostError
 from runtime.models.constants import connection_key
-from tests.wsm import Background, World, connect, http, raw_server, world, wsm
+from tests.wsm import Background, World, connect, http, raw_server, wait_until, world, wsm
 
 pytestmark = pytest.mark.integration
 
@@ -164,30 +164,46 @@ def test_tail_ends_with_4_when_too_few_events_come_in_time(here: World):
 
 
 @pytest.fixture
-def ctrl_c():
-    """Comes after a second; whoever starts the tests in the background has SIGINT ignored."""
+def _ctrl_c_works() -> Iterator[None]:
+    """Whoever starts the tests in the background has SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("ctrl_c")
+def _press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _once(holds: Callable[[], object], then: Callable[[], None]) -> None:
+    """Do something from another thread once something holds; nothing if it never does."""
+
+    def wait() -> None:
+        wait_until(holds, "it is time")
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@pytest.mark.usefixtures("_ctrl_c_works")
 def test_ctrl_c_is_the_quiet_end_of_a_tail(here: World):
+    _once(lambda: here.manager.endpoint._tail.has_readers, _press_ctrl_c)
     result = wsm("tail", "silence", port=here.port)  # nothing else ends it
     assert (result.code, result.stdout, result.stderr) == (0, "", "")
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("_ctrl_c_works")
 def test_ctrl_c_ends_any_other_command_with_130_and_quietly():
-    with Background(raw_server(None)) as silent:
+    asked = threading.Event()
+    with Background(raw_server(None, asked)) as silent:
+        _once(asked.is_set, _press_ctrl_c)
         result = wsm("list", port=silent.value)
         assert (result.code, result.stdout, result.stderr) == (130, "", "")
 
 
 def test_tail_tells_when_the_manager_has_gone(tmp_path: Path):
     with Background(world(tmp_path)) as running:
-        threading.Timer(1, running.stop).start()
+        _once(lambda: running.value.manager.endpoint._tail.has_readers, running.stop)
         result = wsm("tail", "silence", port=running.value.port)
     assert (result.code, result.stderr) == (1, "error: the manager has ended the stream\n")
 

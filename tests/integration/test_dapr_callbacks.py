@@ -93,15 +93,16 @@ async def test_with_a_token_topics_bindings_and_methods_all_work(redis: Broker, 
         got.invoked.append((method, body))
         return b'{"ok":true}'
 
-    triggers = Triggers({"a": Subscription(got.take)}, {"tick": got.take_bound}, invoke)
+    topic = f"a{tmp_path.name}"  # of its own: a new consumer would also get what an earlier test has published
+    triggers = Triggers({topic: Subscription(got.take)}, {"tick": got.take_bound}, invoke)
     async with everything(redis, tmp_path, triggers, observed, "sesame") as caller:
-        await caller.publish("a", b'{"n":1}')
+        await caller.publish(topic, b'{"n":1}')
         await until(lambda: got.deliveries and got.bound, "a topic and a binding bring something")
         status, answer = await caller.post(f"invoke/{caller.sidecar.app_id}/method/connections", b'{"x":1}')
     assert (status, answer) == (200, b'{"ok":true}')
     assert got.invoked == [("connections", b'{"x":1}')]
     event = got.deliveries[0].event
-    assert (event.topic, event.data, event.content_type) == ("a", b'{"n":1}', "application/json")
+    assert (event.topic, event.data, event.content_type) == (topic, b'{"n":1}', "application/json")
     assert event.time
     assert observed.warnings == []
 

@@ -59,9 +59,9 @@ def test_a_long_line_goes_on_under_its_own_begin_and_breaks_between_words():
 
 def test_a_step_that_does_not_happen_is_named_and_ends_with_1(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Feed, "cut", lambda self, away_s: None)
-    code, text = play(pace_s=0.05, patience_s=0.5)
+    code, text = play(pace_s=0.05, patience_s=3)
     assert code == 1
-    assert text.splitlines()[-1] == "The demonstration failed: Reconnecting did not come within 0.5 s."
+    assert text.splitlines()[-1] == "The demonstration failed: Reconnecting did not come within 3 s."
 
 
 def test_a_manager_that_does_not_start_ends_with_1_and_its_reason(monkeypatch: pytest.MonkeyPatch):

@@ -169,10 +169,10 @@ async def test_the_wait_for_a_slot_does_not_count_against_the_connect_timeout():
         talk.shake(request)
         await talk.until_closed()
 
-    options = WebSocketOptions(connect_timeout_s=1)
+    options = WebSocketOptions(connect_timeout_s=3)
     guarded = dialer(max_handshakes=1)
     async with listening(slow) as peer, asyncio.TaskGroup() as group:
-        dials = [group.create_task(guarded.dial(peer.url, options)) for _ in range(6)]
+        dials = [group.create_task(guarded.dial(peer.url, options)) for _ in range(12)]
         for task in dials:
             (await task).close_now()
 

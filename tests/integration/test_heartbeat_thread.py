@@ -31,7 +31,7 @@ from tests.unit.world import World
 
 pytestmark = pytest.mark.integration
 
-LIMITS = Limits(heartbeat_interval_s=0.1, lease_s=1.5, loop_stall_limit_s=2.5)
+LIMITS = Limits(heartbeat_interval_s=0.1, lease_s=2, loop_stall_limit_s=5)
 
 
 @asynccontextmanager

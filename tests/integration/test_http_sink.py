@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from runtime.settings import Settings
 from tests.cloud_events import read_cloud_event
 from tests.embedded import Observed, embedded
 from tests.peers import listening, until
+from tests.processes import free_ports
 from tests.receiver import Answer, hang_up, receiver, status
 from tests.sinks import NOW, event, line_to
 
@@ -213,8 +213,7 @@ async def test_a_manager_with_a_bad_sink_does_not_start_and_lets_go_of_its_folde
 
 
 async def test_what_was_sent_while_nobody_listened_arrives_in_order_and_whole_once_somebody_does(tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     async with line_to(HttpSink(f"http://127.0.0.1:{port}/", "binary", "here", "pubsub"), tmp_path) as line:
         line.queue.resize(WebSocketOptions(queue_max_messages=50))
         pushed = [line.push(str(number)) for number in range(50)]

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from runtime.placement import SLACK
 from tests.acceptance.dapr.sockets import Sockets
 from tests.acceptance.dapr.stack import EVENTS, PATIENCE_S, Pair, Stack, make_host, running_stack
-from tests.acceptance.dapr.streams import Stream
+from tests.acceptance.dapr.streams import Stream, ask
 from tests.acceptance.feed import SLOTS, FeedProcess, feeding, slot_of
-from tests.acceptance.ledger import Ledger
+from tests.acceptance.ledger import Ledger, seconds
 from tests.sidecar import COMPONENTS
 
 HOSTS = ("host-1", "host-2", "host-3")
 CONNECTIONS, ROUND_S = 300, 0.5
 TOPIC = "fleet-frames"
-BEAT_S, LEASE_S, HANDOVER_S, DRAIN_S, STALL_LIMIT_S, STALL_S = 1, 6, 8, 20, 2, 14
+BEAT_S, LEASE_S, HANDOVER_S, DRAIN_S, STALL_LIMIT_S, STALL_S = 1, 6, 8, 20, 2, 25
 LEASE_KNOWS_ROUNDS = 5  # later each lease says that all was published which moved before
 BUSY_S = 8  # what claims, dials and a machine with two cores may add to a lease
 SETTINGS = {
@@ -106,6 +108,18 @@ class Fleet:
         """The connections of a host, by their records."""
         return {id_ for id_, view in (await self.views()).items() if view["instanceId"] == host}
 
+    def stored(self, key: str) -> dict[str, Any]:
+        """What lies in Redis under a key of the state store."""
+        return dict(orjson.loads(ask(self.stack.redis.port, "HGET", f"statestore||{key}", "data")))
+
+    def is_offered(self, id_: str) -> bool:
+        """Whether the owner of a connection has offered it to another host, which may not have taken it yet."""
+        return bool(self.stored(f"websocket-{id_}").get("handover"))
+
+    def last_word(self, host: str) -> float:
+        """The Unix time up to which all is published that a host has read, as its lease says."""
+        return seconds(self.stored(f"websocket.instance.{host}")["readUntil"])
+
     async def instance(self, host: str) -> dict[str, Any]:
         """What the list of hosts says of one."""
         (found,) = [view for view in await self.stack.outsider.invoke("instances") if view["id"] == host]
@@ -127,7 +141,8 @@ class Fleet:
     ) -> None:
         """Wait until each connection is Connected, owned by one of these hosts, and has one socket.
 
-        `is_fair`: no host holds so much that it would give some away. `is_single`: there is no other socket.
+        `is_fair`: no host holds so much that it would give some away, or has offered some. `is_single`: there is no
+        other socket.
         """
         most = (1 + SLACK) * len(self.ids) / len(hosts) if is_fair else len(self.ids)
 
@@ -137,7 +152,8 @@ class Fleet:
             views, sockets = await self.views(), self.sockets.open_now()
             seen[:] = [(id_, view["status"], view["instanceId"], sockets[id_]) for id_, view in views.items()]
             owners = Counter(owner for *_, owner, _ in seen)
-            return views.keys() == self.ids and not strays() and max(owners.values()) <= most
+            is_held = views.keys() == self.ids and not strays() and max(owners.values()) <= most
+            return is_held and not (is_fair and any(map(self.is_offered, self.ids)))
 
         def strays() -> list[tuple[str, Any, Any, int]]:
             counts = {1} if is_single else {1, 2}

@@ -71,15 +71,20 @@ class Region:
             await asyncio.sleep(0.3)
 
     async def until_fresh(self, epochs: dict[str, int]) -> None:
-        """Wait until each connection has published a number that is sent from now on, under these epochs or later."""
+        """Wait until each connection has published a number that is sent from now on, under these epochs or later.
+
+        And until it was told to be Connected under its newest one, before which comes its gap.
+        """
         begin = max(line["number"] for line in self.feed.told("number")) + 1
 
         def are_fresh() -> bool:
             frames = [event["data"] for event in self.events.values() if event["type"].endswith(".frame")]
             fresh = {each["websocketId"] for each in frames if _number(each) >= begin and _is_new(each, epochs)}
-            return fresh >= self.ids
+            ledger = self.ledger()
+            told, newest = ledger.told_connected, ledger.newest
+            return fresh >= self.ids and all(told.get(id_, 0) >= newest[id_] for id_ in self.ids)
 
-        await eventually(are_fresh, "numbers of all connections have come")
+        await eventually(are_fresh, "numbers of all connections have come", every=0.5)
 
     def ledger(self) -> Ledger:
         """The account of all that came. A standard queue keeps no order: it is put in order by epoch and sequence."""

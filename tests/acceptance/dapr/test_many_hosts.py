@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import Any
 
-import orjson
 import pytest
 
 from tests.acceptance.dapr.fleet import BEAT_S, BUSY_S, HOSTS, LEASE_S, STALL_LIMIT_S, Fleet
 from tests.acceptance.dapr.stack import REST_BEATS
-from tests.acceptance.dapr.streams import ask
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
 
-LAST_WORD_S = 2 * BEAT_S  # a lease says up to when all was published, and is written at every beat
 FAILOVER_S = LEASE_S + BUSY_S
 REDIS_AWAY_S = 30
 REST_S, PATIENCE_S = REST_BEATS * BEAT_S, 90
@@ -31,10 +27,11 @@ async def test_what_a_killed_host_held_lives_again_within_the_lease_and_what_was
     fleet["host-1"].app.kill()
     if with_sidecar:
         fleet["host-1"].sidecar.kill()
+    last_word = fleet.last_word("host-1")
     await fleet.until_held_by("host-2", "host-3")
     await fleet.until_fresh()
     assert fleet.check() >= len(theirs), "this test has seen nothing lost"
-    fleet.check_gaps(theirs, killed_at - LAST_WORD_S, killed_at + FAILOVER_S)
+    fleet.check_gaps(theirs, last_word, killed_at + FAILOVER_S)
     assert not fleet.ledger.late
     assert not [id_ for id_ in theirs if fleet.ledger.newest[id_] <= epochs[id_]], "the epoch has not risen"
 
@@ -55,6 +52,7 @@ async def test_a_host_whose_sidecar_is_away_for_longer_than_the_lease_lets_go_of
 ):
     theirs, killed_at = await fleet.owned_by("host-2"), time.time()
     fleet["host-2"].sidecar.kill()
+    last_word = fleet.last_word("host-2")
     await fleet.until_held_by("host-1", "host-3", is_single=False)
     assert not theirs & fleet.sockets.closed_since(killed_at).keys(), "it cannot know that it is out"
     await asyncio.to_thread(fleet["host-2"].sidecar.start)
@@ -67,7 +65,7 @@ async def test_a_host_whose_sidecar_is_away_for_longer_than_the_lease_lets_go_of
     await fleet.until(is_whole, lambda: "what it has read meanwhile is published")
     assert fleet.check() == 0
     assert {id_ for id_, _ in fleet.ledger.late} == theirs
-    fleet.check_gaps(theirs, killed_at - LAST_WORD_S, killed_at + FAILOVER_S)
+    fleet.check_gaps(theirs, last_word, killed_at + FAILOVER_S)
 
 
 async def test_a_host_that_was_paused_for_longer_than_its_lease_closes_what_others_took_and_its_frames_are_known_as_old(
@@ -75,16 +73,17 @@ async def test_a_host_that_was_paused_for_longer_than_its_lease_closes_what_othe
 ):
     theirs, paused_at = await fleet.owned_by("host-3"), time.time()
     fleet["host-3"].app.pause()
+    last_word = fleet.last_word("host-3")
     try:
         await fleet.until_held_by("host-1", "host-2", is_single=False)
         await fleet.until_fresh()
     finally:
         fleet["host-3"].app.resume()
     resumed_at = time.time()
-    await fleet.until_held_by(*HOSTS, patience_s=BUSY_S)
+    await fleet.until_held_by(*HOSTS)
     await fleet.until_fresh()
     fleet.check()
-    fleet.check_gaps(theirs, paused_at - LAST_WORD_S, paused_at + FAILOVER_S)
+    fleet.check_gaps(theirs, last_word, paused_at + FAILOVER_S)
     late = {id_ for id_, _ in fleet.ledger.late}
     assert late, "this test has seen no late frame"
     assert late <= theirs
@@ -95,6 +94,7 @@ async def test_a_host_whose_loop_is_blocked_for_longer_than_the_stall_limit_lose
     fleet: Fleet,
 ):
     theirs, blocked_at = await fleet.owned_by("host-2"), time.time()
+    last_word = fleet.last_word("host-2")  # or a later one: the thread of the heartbeat beats on until the limit
     fleet["host-2"].app.send(signal.SIGUSR1)
     await fleet.until_held_by("host-1", "host-3", is_single=False, patience_s=STALL_LIMIT_S + FAILOVER_S)
     assert fleet["host-2"].app.logged("loop_stalled")
@@ -102,7 +102,7 @@ async def test_a_host_whose_loop_is_blocked_for_longer_than_the_stall_limit_lose
     await fleet.until_held_by(*HOSTS)
     await fleet.until_fresh()
     fleet.check()
-    fleet.check_gaps(theirs, blocked_at - LAST_WORD_S, blocked_at + STALL_LIMIT_S + FAILOVER_S)
+    fleet.check_gaps(theirs, last_word, blocked_at + STALL_LIMIT_S + FAILOVER_S)
     assert {id_ for id_, _ in fleet.ledger.late} <= theirs
 
 
@@ -135,12 +135,17 @@ async def test_a_connection_that_is_removed_while_its_owner_is_dead_stays_remove
     await fleet.disconnect(*doomed)
 
     async def are_settled() -> bool:
-        return all((record := _stored(fleet, id_))["instanceId"] is None and not record["status"] for id_ in doomed)
+        return all(
+            (record := fleet.stored(f"websocket-{id_}"))["instanceId"] is None and not record["status"]
+            for id_ in doomed
+        )
 
     await fleet.until_held_by("host-1", "host-2")
-    await fleet.until(are_settled, lambda: f"tombstones are settled: {[_stored(fleet, id_) for id_ in doomed]}")
+    await fleet.until(
+        are_settled, lambda: f"tombstones are settled: {[fleet.stored(f'websocket-{id_}') for id_ in doomed]}"
+    )
     await fleet.settle()
-    assert {_stored(fleet, id_)["desired"] for id_ in doomed} == {"removed"}
+    assert {fleet.stored(f"websocket-{id_}")["desired"] for id_ in doomed} == {"removed"}
     assert not doomed & fleet.sockets.opened_since(killed_at).keys()
     assert not [id_ for id_ in doomed if fleet.sockets.open_now()[id_]]
     await fleet.disconnect(*({body["id"] for body in names} - doomed))
@@ -155,12 +160,7 @@ async def _owners_at_rest(fleet: Fleet) -> dict[str, tuple[str, int]]:
     """The same, once nothing moves any more: a host may give away what was too many a moment ago, or be about to."""
     async with asyncio.timeout(PATIENCE_S):
         before: dict[str, tuple[str, int]] = {}
-        while (now := await _owners(fleet)) != before or any(_stored(fleet, id_).get("handover") for id_ in fleet.ids):
+        while (now := await _owners(fleet)) != before or any(map(fleet.is_offered, fleet.ids)):
             before = now
             await asyncio.sleep(REST_S)
     return now
-
-
-def _stored(fleet: Fleet, id_: str) -> dict[str, Any]:
-    """The record as it lies in Redis."""
-    return dict(orjson.loads(ask(fleet.stack.redis.port, "HGET", f"statestore||websocket-{id_}", "data")))

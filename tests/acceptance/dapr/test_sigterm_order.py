@@ -143,5 +143,6 @@ async def test_whatever_gets_sigterm_first_all_end_within_the_grace_and_what_is_
     assert missing >= CONNECTIONS * DOWN_S, "this test has seen nothing lost"
     assert ledger.blind_times().keys() == ordered.published.ids
     assert not ledger.gaps("dropped")
+    await ordered.stack.until_status("Connected", *ordered.published.ids)
     views = await ordered.stack.outsider.invoke("connections")
     assert {(view["status"], view["instanceId"]) for view in views} == {("Connected", "host-1")}

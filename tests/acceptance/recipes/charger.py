@@ -14,6 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from tests.processes import free_ports
+
 CALL, RESULT, ERROR = 2, 3, 4
 
 
@@ -22,7 +24,7 @@ class Charger:
     """Answers calls, save UnlockConnector, and before each answer makes a call of its own. `heard`: those it got."""
 
     authorization: str
-    port: int = 0  # any free one
+    port: int = field(default_factory=lambda: free_ports(1)[0])
     refused: int = 0
     subprotocols: list[str | None] = field(default_factory=list)
     heard: list[list[Any]] = field(default_factory=list)
@@ -40,7 +42,6 @@ class Charger:
         self._server = await serve(
             self.serve_one, "127.0.0.1", self.port, subprotocols=[Subprotocol("ocpp1.6")], process_request=self.allow
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def go(self) -> None:
         """Be away, without a close frame."""

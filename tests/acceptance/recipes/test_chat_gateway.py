@@ -26,7 +26,7 @@ def _page(gateway: Gateway, backend: int) -> Page:
         "127.0.0.1:8090": f"127.0.0.1:{backend}",
         "port=8090": f"port={backend}",
     }
-    return Page("chat-gateway.md", moved, {"intervalS": 1, "withinS": 1, "reconnectMaxDelayS": 1})
+    return Page("chat-gateway.md", moved, {"intervalS": 2, "withinS": 2, "reconnectMaxDelayS": 1})
 
 
 async def _until_said(reader: Reader, *lines: str) -> None:

@@ -35,7 +35,7 @@ def _is_wait(status: dict[str, Any]) -> bool:
 
 
 async def test_no_number_is_missing_over_rotations_by_age_and_by_announcement(tmp_path: Path):
-    async with trading(Exchange(day_s=5)) as exchange:
+    async with trading(Exchange(day_s=9)) as exchange:
         page = _page(exchange, stableAfterS=1, idleTimeoutS=2.5, maxAgeS=3)
         async with following(page, tmp_path, WSM_ALLOW_PRIVATE="true") as reader:
             await reader.begin_manager("manager")
@@ -77,7 +77,7 @@ async def test_no_number_is_missing_over_rotations_by_age_and_by_announcement(tm
 
 async def test_the_dial_budget_is_kept_and_a_silent_feed_is_dialled_anew_with_its_gap_told(tmp_path: Path):
     limits = {"dials-per-host": 1, "dial-window-s": 2}
-    async with trading(Exchange(dials=1, window_s=1.5)) as exchange:
+    async with trading(Exchange(dials=1, window_s=1)) as exchange:
         page = _page(exchange, stableAfterS=0.5, idleTimeoutS=1.5, **limits)
         async with following(page, tmp_path, WSM_ALLOW_PRIVATE="true") as reader:
             await reader.begin_manager("manager")
