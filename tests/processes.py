@@ -27,6 +27,14 @@ def find_program(name: str, how: str, *folders: str) -> str:
     return path
 
 
+def wait_until(holds: Callable[[], object], what: str, patience_s: float = 20) -> None:
+    """Ask again and again, where there is no loop."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
+        time.sleep(0.05)
+
+
 @contextmanager
 def none_left() -> Iterator[None]:
     """Of what this process starts in the block nothing is left after it; programs from before may have helpers."""

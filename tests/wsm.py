@@ -7,8 +7,7 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -165,14 +164,6 @@ async def raw_server(answer: bytes | None, asked: threading.Event | None = None)
 def http(body: bytes, status: str = "200 OK", headers: bytes = b"") -> bytes:
     head = b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n%b\r\n" % (status.encode(), len(body), headers)
     return head + body
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    """Ask again and again."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
-        time.sleep(0.02)
 
 
 def connect(here: World, id_: str, *args: str) -> None:

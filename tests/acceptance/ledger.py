@@ -193,14 +193,22 @@ class Ledger:
         assert not faults, f"the longest way took {self.longest_way_s:.3f} s\n" + "\n".join(faults[:20])
         return missing
 
-    def check_all_published(self, sent: list[dict[str, Any]], slot_of: Callable[[str], int], until_s: float) -> None:
+    def check_all_published(
+        self,
+        sent: list[dict[str, Any]],
+        slot_of: Callable[[str], int],
+        until_s: float,
+        longest_way_s: float | None = None,
+    ) -> None:
         """Nothing is missing of what had arrived by a Unix time: of all that was sent longer before than it takes.
 
-        A number counts when the next one was told by then: the feed tells before it sends.
+        How long that may be is measured on all that have arrived, or is given. A number counts when the next one was
+        told by then: the feed tells before it sends.
         """
+        arrived_s = until_s - (self.longest_way_s if longest_way_s is None else longest_way_s)
         last: dict[int, int] = {}
         for line, following in pairwise(sent):
-            if following["at"] < until_s - self.longest_way_s:
+            if following["at"] < arrived_s:
                 last[line["slot"]] = line["number"]
         faults = [
             f"{id_}: sent until {last[slot_of(id_)]}, published until {numbers.last}, missing {numbers.holes}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, World, connect, publish, wait_until, world, wsm
+from tests.processes import wait_until
+from tests.wsm import Background, World, connect, publish, world, wsm
 
 pytestmark = pytest.mark.integration
 

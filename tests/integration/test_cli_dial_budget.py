@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, connect, wait_until, world, wsm
+from tests.processes import wait_until
+from tests.wsm import Background, connect, world, wsm
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wsm import Background, World, free_port, http, publish, raw_server, wait_until, world, wsm
+from tests.processes import wait_until
+from tests.wsm import Background, World, free_port, http, publish, raw_server, world, wsm
 
 pytestmark = pytest.mark.integration
 

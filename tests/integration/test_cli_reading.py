@@ -17,7 +17,8 @@ import pytest
 from runtime.cli import tables
 from runtime.errors import RaceLostError
 from runtime.models.constants import connection_key
-from tests.wsm import Background, World, connect, http, raw_server, wait_until, world, wsm
+from tests.processes import wait_until
+from tests.wsm import Background, World, connect, http, raw_server, world, wsm
 
 pytestmark = pytest.mark.integration
 

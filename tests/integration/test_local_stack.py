@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from deploy.local.background import end, pid_file, running
 from deploy.local.plan import ROOT
 from runtime.feed import local_feed
 from runtime.ports import Names
-from tests.processes import free_ports, is_open
+from tests.processes import free_ports, is_open, wait_until
 from tests.sidecar import DIRECT
 from tests.wsm import Background, wsm
 
@@ -113,13 +113,6 @@ def metadata(port: int) -> Any:
         return json.load(answer)
 
 
-def until(true: Callable[[], bool], patience_s: float = 20) -> None:
-    deadline = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_up_runs_all_and_again_what_is_missing_and_down_leaves_nothing(stack: Stack) -> None:
     first = stack.up("--hosts", "2", WSM_MAX_CONNECTIONS="7")
     assert first.returncode == 0, first.stderr
@@ -137,7 +130,7 @@ def test_up_runs_all_and_again_what_is_missing_and_down_leaves_nothing(stack: St
     assert told["env"]["DAPR_HTTP_PORT"] == str(stack.base + 20)
 
     os.kill(pids["host-1"], signal.SIGKILL)
-    until(lambda: running(stack.folder, "host-1") is None)
+    wait_until(lambda: running(stack.folder, "host-1") is None, "the host has ended")
     second = stack.up("--hosts", "2")
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("ran already") == len(PARTS) - 1

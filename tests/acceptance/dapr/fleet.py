@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from runtime.models.constants import connection_key, instance_key
 from runtime.placement import SLACK
 from tests.acceptance.dapr.sockets import Sockets
 from tests.acceptance.dapr.stack import EVENTS, PATIENCE_S, Pair, Stack, make_host, running_stack
@@ -108,17 +109,20 @@ class Fleet:
         """The connections of a host, by their records."""
         return {id_ for id_, view in (await self.views()).items() if view["instanceId"] == host}
 
-    def stored(self, key: str) -> dict[str, Any]:
-        """What lies in Redis under a key of the state store."""
+    def record(self, id_: str) -> dict[str, Any]:
+        """The record of a connection as it lies in Redis."""
+        return self._stored(connection_key(id_))
+
+    def _stored(self, key: str) -> dict[str, Any]:
         return dict(orjson.loads(ask(self.stack.redis.port, "HGET", f"statestore||{key}", "data")))
 
     def is_offered(self, id_: str) -> bool:
         """Whether the owner of a connection has offered it to another host, which may not have taken it yet."""
-        return bool(self.stored(f"websocket-{id_}").get("handover"))
+        return bool(self.record(id_).get("handover"))
 
     def last_word(self, host: str) -> float:
         """The Unix time up to which all is published that a host has read, as its lease says."""
-        return seconds(self.stored(f"websocket.instance.{host}")["readUntil"])
+        return seconds(self._stored(instance_key(host))["readUntil"])
 
     async def instance(self, host: str) -> dict[str, Any]:
         """What the list of hosts says of one."""

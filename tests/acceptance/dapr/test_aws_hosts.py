@@ -80,9 +80,11 @@ class Region:
         def are_fresh() -> bool:
             frames = [event["data"] for event in self.events.values() if event["type"].endswith(".frame")]
             fresh = {each["websocketId"] for each in frames if _number(each) >= begin and _is_new(each, epochs)}
+            if not fresh >= self.ids:
+                return False
             ledger = self.ledger()
             told, newest = ledger.told_connected, ledger.newest
-            return fresh >= self.ids and all(told.get(id_, 0) >= newest[id_] for id_ in self.ids)
+            return all(told.get(id_, 0) >= newest[id_] for id_ in self.ids)
 
         await eventually(are_fresh, "numbers of all connections have come", every=0.5)
 

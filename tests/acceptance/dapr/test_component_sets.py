@@ -12,7 +12,8 @@ from tests.acceptance.feed import slot_of
 
 pytestmark = pytest.mark.acceptance
 
-LAST_WORD_S = 2 * BEAT_S + 3  # a lease says up to when all was published, and is written at every beat; a busy machine
+# A lease says up to when all was published, and is written at every beat, on a busy machine up to 3 s later.
+LAST_WORD_S = 2 * BEAT_S + 3
 BUSY_S = 12  # what claims, dials and a machine with two cores may add to a lease
 
 

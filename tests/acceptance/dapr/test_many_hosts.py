@@ -135,17 +135,12 @@ async def test_a_connection_that_is_removed_while_its_owner_is_dead_stays_remove
     await fleet.disconnect(*doomed)
 
     async def are_settled() -> bool:
-        return all(
-            (record := fleet.stored(f"websocket-{id_}"))["instanceId"] is None and not record["status"]
-            for id_ in doomed
-        )
+        return all((record := fleet.record(id_))["instanceId"] is None and not record["status"] for id_ in doomed)
 
     await fleet.until_held_by("host-1", "host-2")
-    await fleet.until(
-        are_settled, lambda: f"tombstones are settled: {[fleet.stored(f'websocket-{id_}') for id_ in doomed]}"
-    )
+    await fleet.until(are_settled, lambda: f"tombstones are settled: {[fleet.record(id_) for id_ in doomed]}")
     await fleet.settle()
-    assert {fleet.stored(f"websocket-{id_}")["desired"] for id_ in doomed} == {"removed"}
+    assert {fleet.record(id_)["desired"] for id_ in doomed} == {"removed"}
     assert not doomed & fleet.sockets.opened_since(killed_at).keys()
     assert not [id_ for id_ in doomed if fleet.sockets.open_now()[id_]]
     await fleet.disconnect(*({body["id"] for body in names} - doomed))

@@ -8,8 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from runtime.feed import local_feed
 from tests.acceptance.dapr.stack import HANDLERS, HOST, Pair, make_pair
 from tests.acceptance.manager import WSM
 from tests.brokers import Broker, running_redis
+from tests.processes import wait_until
 from tests.sidecar import COMPONENTS, DIRECT
 from tests.wsm import Background, Result, wsm
 
@@ -97,11 +97,7 @@ def is_ready(pair: Pair) -> bool:
     return not reasons(pair)
 
 
-def until(true: Callable[[], Any], what: str, patience_s: float = 40) -> None:
-    deadline = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
+until = partial(wait_until, patience_s=40)
 
 
 @pytest.fixture(scope="module")

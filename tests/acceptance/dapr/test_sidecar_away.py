@@ -108,12 +108,7 @@ async def test_sigterm_with_the_sidecar_alive_publishes_what_was_read_and_closes
     assert await asyncio.to_thread(stack.host.app.wait_ended) == 0
     assert time.time() - asked_at < DRAIN_S, "the drain took longer than its deadline"
     assert _codes(feed, published) == [1001] * len(published.ids)
-    sent = [line for line in feed.told("number") if line["at"] < asked_at - longest_way_s][
-        :-1
-    ]  # told before it is sent
-    for id_, numbers in published.read().numbers.items():
-        assert not numbers.holes
-        assert numbers.last >= max(line["number"] for line in sent if line["slot"] == slot_of(id_)), id_
+    published.read().check_all_published(feed.told("number"), slot_of, asked_at, longest_way_s)
 
     await stack.heal()
     await stack.until_status("Connected", *published.ids)
